@@ -1,0 +1,1 @@
+"""The Safetensors format."""

@@ -1,0 +1,1 @@
+"""A create request to layers and a manifest."""

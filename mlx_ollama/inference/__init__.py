@@ -1,0 +1,1 @@
+"""One request against one model, whatever dialect it came in."""

@@ -1,0 +1,1 @@
+"""What the server and a runner say to each other."""

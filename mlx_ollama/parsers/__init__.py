@@ -1,0 +1,1 @@
+"""Model text to thinking, content and tool calls, a chunk at a time. Pure."""

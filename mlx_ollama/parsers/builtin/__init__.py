@@ -1,0 +1,1 @@
+"""One file a built-in parser, by Ollama's names."""

@@ -1,0 +1,1 @@
+"""Messages to prompt text. Pure: no MLX, no HTTP, no clock but the one passed in."""

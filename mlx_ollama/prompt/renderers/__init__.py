@@ -1,0 +1,1 @@
+"""One file a built-in format, by Ollama's names."""

@@ -1,0 +1,1 @@
+"""The child process: text in, events out, one model."""

@@ -1,0 +1,1 @@
+"""Cases printed by Ollama's own code, evaluated with ours: `python -m tests.golden FILE…`."""
