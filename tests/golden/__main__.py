@@ -12,9 +12,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FORMATS = (
-    "gotemplate names modelfile options humanise renderers parsers tools thinking harmony openai anthropic"
-).split()
+FORMATS = [
+    "gotemplate",
+    "names",
+    "modelfile",
+    "options",
+    "humanise",
+    "renderers",
+    "parsers",
+    "tools",
+    "thinking",
+    "harmony",
+    "openai",
+    "anthropic",
+]
 
 Evaluate = Callable[[dict[str, Any]], str | None]
 
@@ -31,7 +42,7 @@ def run_case(evaluate: Evaluate, case: dict[str, Any]) -> str | None:
     """What differs; a crash of ours is a difference too."""
     try:
         return evaluate(case)
-    except Exception as error:  # noqa: BLE001 - one broken case must not hide the others
+    except Exception as error:
         return f"{type(error).__name__}: {error}"
 
 
