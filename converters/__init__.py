@@ -1,1 +1,7 @@
-"""GGUF and Safetensors to MLX weights; start at `convert.py`. Knows nothing of mlx_ollama."""
+"""GGUF and Safetensors to MLX weights; start at `convert.py`. Knows nothing of mlx_ollama.
+
+inventory (what a source holds) → plan (what each output tensor is made of) → stream of tensors → sink.
+"""
+
+VERSION = "1"
+"""Part of cache keys: raised whenever the same source would give other bytes."""
