@@ -1,0 +1,70 @@
+"""Which parser reads a model's answers, and which format a model speaks when nobody has said so."""
+
+from collections.abc import Collection, Sequence
+
+from msgspec import Struct
+
+from mlx_ollama.api.messages import Message, Think, Tool
+from mlx_ollama.parsers.parser import OutputParser
+
+
+class AnswerFormat(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `infer` found in a chat template or vocabulary; its fields are arguments of `pick_parser`.
+
+    `name` is a built-in parser whose format carries everything (`harmony`, `gemma4`, …), else empty.
+    `tool_format` is a name of `parsers/tools`.
+    """
+
+    name: str = ""
+    thinking_tags: tuple[str, str] | None = None
+    tool_format: str = ""
+
+
+def infer(chat_template: str = "", vocabulary: Collection[str] = ()) -> AnswerFormat:
+    """The answer format of a Jinja `chat_template`; where that is silent, of the tokens in `vocabulary`.
+
+    Never fails: a model with neither thinking nor tools gives an empty format.
+    """
+    raise NotImplementedError
+
+
+def pick_parser(  # noqa: PLR0913 - the one place where all that shapes an answer comes together
+    name: str = "",
+    *,
+    tools: Sequence[Tool] = (),
+    last_message: Message | None = None,
+    think: Think = None,
+    thinking_tags: tuple[str, str] | None = None,
+    tool_tag: str = "",
+    tool_format: str = "",
+    prompt: str = "",
+) -> OutputParser:
+    """A parser for one reply.
+
+    `name`: a built-in parser (config `parser`), which then does everything; KeyError when unknown.
+    Without one: `thinking_tags` are read when `think` is on (None counts as off), then tool calls when `tools`
+    are given: in `tool_format` (from `infer`), else generically after `tool_tag` (from a Go template's
+    `.ToolCalls`; empty means no calls).
+    `tools` are the request's own, before `tools_for_prompt`. `last_message` is the conversation's last, for
+    an answer that goes on where an assistant message stopped. `prompt` is the rendered prompt: one that ends
+    with the opening thinking tag starts inside the thinking.
+    """
+    raise NotImplementedError
+
+
+def tools_for_prompt(name: str, tools: Sequence[Tool]) -> list[Tool]:
+    """The tools as a prompt must name them: harmony's function names are mapped to identifiers, others kept."""
+    raise NotImplementedError
+
+
+class ParserInfo(Struct, frozen=True, kw_only=True):
+    """What a built-in parser can read. `preserved_tokens` must reach it as text though they are special."""
+
+    has_tools: bool
+    has_thinking: bool
+    preserved_tokens: tuple[str, ...] = ()
+
+
+def parser_info(name: str) -> ParserInfo | None:
+    """About a built-in parser; None when there is none of that name."""
+    raise NotImplementedError
