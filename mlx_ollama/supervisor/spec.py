@@ -1,0 +1,64 @@
+"""What the supervisor is asked for, what it is allowed, and what it tells `/api/ps`."""
+
+import sys
+from collections.abc import AsyncGenerator, Callable
+from datetime import datetime
+
+from msgspec import Struct
+
+from mlx_ollama.ipc.messages import Load, Progress
+
+FOREVER = (2**63 - 1) / 1e9  # seconds; Ollama keeps durations in an int64 of nanoseconds
+
+Preparation = Callable[[], AsyncGenerator[Progress | Load, None]]
+
+
+class RunnerSpec(Struct, frozen=True, kw_only=True):
+    """A model as a runner should hold it. Runners are told apart by `load.digest`.
+
+    `load.num_ctx` 0 is automatic and content with whatever a loaded runner has; another number than the
+    loaded one reloads. `size` is the bytes of the weights on disk, for placement before a load.
+    `prepare` runs only when the model has to be loaded: progress while weights are made (it counts as life
+    for the load timeout), and last the `Load` to send; closed early when nobody waits any more.
+    """
+
+    load: Load
+    size: int = 0
+    prepare: Preparation | None = None
+
+    @property
+    def key(self) -> str:
+        return self.load.digest or self.load.model
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """The supervisor's bounds. Seconds are floats; a timeout ≤ 0 never comes.
+
+    `keep_alive` holds for models whose requests never said one. `memory` is bytes for all runners together,
+    0: ask the machine. `preload_blas`: on Linux, give runners OpenBLAS when it is installed.
+    """
+
+    max_loaded: int = 3
+    max_queue: int = 512
+    parallel: int = 4
+    keep_alive: float = 300.0
+    load_timeout: float = 300.0
+    hang_timeout: float = 60.0
+    memory: int = 0
+    overhead: int = 0
+    preload_blas: bool = True
+    command: tuple[str, ...] = ()  # what starts a runner; the socket's number is appended. (): our own
+
+    @property
+    def runner_command(self) -> tuple[str, ...]:
+        return self.command or (sys.executable, "-m", "mlx_ollama.runner")
+
+
+class LoadedModel(Struct, frozen=True, kw_only=True):
+    """One line of `ps`. `size` is bytes in memory; `expires_at` is now + keep-alive while requests run."""
+
+    name: str
+    digest: str
+    size: int
+    context_length: int
+    expires_at: datetime
