@@ -60,16 +60,16 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings of this process."""
     given: dict[str, Any] = {}
     problems: list[str] = []
-    for name, (fields, parse) in _variables().items():
+    for name, (field, parse) in _variables().items():
         text = environment.get(name, "").strip().strip("\"'")
         if not text:
             continue
         try:
-            value = parse(text)
+            given[field] = parse(text)
         except ValueError:
             problems.append(f"{name}: cannot read {text[:80]!r}, using the default")
-        else:
-            given |= zip(fields, value, strict=True) if len(fields) > 1 else {fields[0]: value}
+    if "address" in given:
+        given["host"], given["port"] = given.pop("address")
     home = Path(environment.get("HOME") or Path.home())
     given.setdefault("models", home / ".ollama" / "models")
     given.setdefault("cache", _default_cache(home, environment.get("XDG_CACHE_HOME")))
@@ -77,26 +77,26 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(**given, problems=tuple(problems))
 
 
-def _variables() -> dict[str, tuple[tuple[str, ...], Callable[[str], Any]]]:
-    """Each variable's fields and reader."""
+def _variables() -> dict[str, tuple[str, Callable[[str], Any]]]:
+    """Each variable's field and reader."""
     return {
-        "OLLAMA_HOST": (("host", "port"), parse_host),
-        "OLLAMA_MODELS": (("models",), _path),
-        "OLLAMA_KEEP_ALIVE": (("keep_alive",), _keep_alive),
-        "OLLAMA_CONTEXT_LENGTH": (("context_length",), _natural),
-        "OLLAMA_NUM_PARALLEL": (("num_parallel",), _natural),
-        "OLLAMA_MAX_QUEUE": (("max_queue",), _natural),
-        "OLLAMA_MAX_LOADED_MODELS": (("max_loaded_models",), _natural),
-        "OLLAMA_LOAD_TIMEOUT": (("load_timeout",), _load_timeout),
-        "OLLAMA_NOPRUNE": (("noprune",), _flag),
-        "OLLAMA_ORIGINS": (("origins",), _comma_list),
-        "OLLAMA_DEBUG": (("debug",), _flag),
-        "MLX_OLLAMA_CACHE": (("cache",), _path),
-        "MLX_OLLAMA_CACHE_LIMIT": (("cache_limit",), _size),
-        "MLX_OLLAMA_DENSE": (("dense",), _flag),
-        "MLX_OLLAMA_OPENBLAS": (("openblas",), _library),
-        "MLX_OLLAMA_MAX_BODY": (("max_body",), _size),
-        "MLX_OLLAMA_MAX_MANAGEMENT_BODY": (("max_management_body",), _size),
+        "OLLAMA_HOST": ("address", parse_host),
+        "OLLAMA_MODELS": ("models", _path),
+        "OLLAMA_KEEP_ALIVE": ("keep_alive", _keep_alive),
+        "OLLAMA_CONTEXT_LENGTH": ("context_length", _natural),
+        "OLLAMA_NUM_PARALLEL": ("num_parallel", _natural),
+        "OLLAMA_MAX_QUEUE": ("max_queue", _natural),
+        "OLLAMA_MAX_LOADED_MODELS": ("max_loaded_models", _natural),
+        "OLLAMA_LOAD_TIMEOUT": ("load_timeout", _load_timeout),
+        "OLLAMA_NOPRUNE": ("noprune", _flag),
+        "OLLAMA_ORIGINS": ("origins", _comma_list),
+        "OLLAMA_DEBUG": ("debug", _flag),
+        "MLX_OLLAMA_CACHE": ("cache", _path),
+        "MLX_OLLAMA_CACHE_LIMIT": ("cache_limit", _size),
+        "MLX_OLLAMA_DENSE": ("dense", _flag),
+        "MLX_OLLAMA_OPENBLAS": ("openblas", _library),
+        "MLX_OLLAMA_MAX_BODY": ("max_body", _size),
+        "MLX_OLLAMA_MAX_MANAGEMENT_BODY": ("max_management_body", _size),
     }
 
 
