@@ -12,6 +12,7 @@ MlxOllamaError
 ├── LoadFailed              a model that could not be loaded
 ├── RunnerStopped           the runner ended before its answer did
 ├── CorruptData             bytes on disk that are not what they should be
+├── StoreUnwritable         the store is full or read-only
 └── UpstreamError           a registry or hub that failed us
 """
 
@@ -68,6 +69,10 @@ class RunnerStopped(MlxOllamaError):
 
 class CorruptData(MlxOllamaError):
     """Bytes on disk that are not what they should be."""
+
+
+class StoreUnwritable(MlxOllamaError):
+    """The store is full or read-only."""
 
 
 class UpstreamError(MlxOllamaError):

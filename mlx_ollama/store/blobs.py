@@ -1,0 +1,213 @@
+"""Content-addressed blobs: `blobs/sha256-<64 hex>`.
+
+Invariants: a `Digest` is valid, so it is safe as a file name; a blob appears under its digest only when its
+bytes are hashed and on the disk. Everything here blocks but `receive`.
+"""
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidRequest, NotFound
+from mlx_ollama.store.durable import (
+    file_mode,
+    make_folder,
+    open_regular,
+    read_regular,
+    sync_file,
+    sync_folder,
+    writing,
+)
+
+MAX_SMALL_BLOB = 64 << 20  # a template, licence, configuration, tokenizer.json …
+CHUNK_BYTES = 1 << 20
+_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
+_ADDRESS = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
+
+
+class Digest(str):
+    """The SHA-256 of a blob as `sha256:<64 lower-case hex digits>`; the text is its only state."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: object) -> Self:
+        """From `sha256:<hex>` or `sha256-<hex>`; `InvalidDigest` for anything else of any type."""
+        match = _DIGEST.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise InvalidDigest
+        return super().__new__(cls, f"sha256:{match[1]}")
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        return cls(f"sha256:{hashlib.sha256(content).hexdigest()}")
+
+    @property
+    def hex(self) -> str:
+        return self[len("sha256:") :]
+
+    @property
+    def file_name(self) -> str:
+        return f"sha256-{self.hex}"
+
+
+def address_hex(address: str) -> str:
+    """The hex of a digest as an address spells it, in either case; `InvalidDigest` when it is none."""
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise InvalidDigest
+    return match[1]
+
+
+class BlobWriter:
+    """One blob being written. Use as a context: what is not committed when it ends is removed.
+
+    `write` and `commit` block; `commit` may be called once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._hash = hashlib.sha256()
+        self.size = 0
+        self._path = folder / f"upload-{os.urandom(8).hex()}.tmp"
+
+    def __enter__(self) -> Self:
+        with writing():
+            make_folder(self._folder)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o600)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+        self._path.unlink(missing_ok=True)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        self._hash.update(chunk)
+        view = memoryview(chunk)
+        with writing(self.size + len(view)):
+            while view:
+                count = os.write(self._descriptor, view)
+                view = view[count:]
+                self.size += count
+
+    @property
+    def digest(self) -> Digest:
+        """Of what was written so far."""
+        return Digest(f"sha256:{self._hash.hexdigest()}")
+
+    def commit(self, expected: str | None = None) -> Digest:
+        """Make the blob appear. `expected` is the digest as the client spelled it, compared as text."""
+        digest = self.digest
+        if expected is not None and expected != str(digest):
+            raise InvalidRequest(f'digest mismatch, expected "{expected}", got "{digest}"')
+        target = self._folder / digest.file_name
+        with writing(self.size):
+            if not target.exists():
+                os.fchmod(self._descriptor, file_mode(self._folder))
+                sync_file(self._descriptor)
+                self._path.rename(target)
+                sync_folder(self._folder)
+        touch(target)
+        return digest
+
+
+def touch(path: Path) -> None:
+    """Mark as just used: nothing younger than the grace period is ever pruned."""
+    with suppress(OSError):
+        os.utime(path, follow_symlinks=False)
+
+
+class Blobs:
+    """The blobs folder of a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, digest: Digest) -> Path:
+        return self.folder / digest.file_name
+
+    def has(self, digest: Digest) -> bool:
+        """Whether it is here, as a regular file."""
+        path = self.path(digest)
+        return path.is_file() and not path.is_symlink()
+
+    def has_address(self, address: str) -> bool:
+        """As `has`, for an address from a client; digests in upper case are well formed but never here."""
+        text = address_hex(address)
+        return text == text.lower() and self.has(Digest(f"sha256:{text}"))
+
+    def size(self, digest: Digest) -> int:
+        """Bytes; `NotFound` when it is not here."""
+        try:
+            return self.path(digest).lstat().st_size
+        except FileNotFoundError as error:
+            raise NotFound(f'blob "{digest}" not found') from error
+
+    def read(self, digest: Digest, limit: int = MAX_SMALL_BLOB) -> bytes:
+        """A small blob's bytes; `NotFound`, or `CorruptData` when it is no file or larger than `limit`."""
+        try:
+            return read_regular(self.path(digest), limit)
+        except FileNotFoundError as error:
+            raise NotFound(f'blob "{digest}" not found') from error
+        except CorruptData as error:
+            raise CorruptData(
+                f"model data is corrupted (blob {digest.file_name}): {error}"
+            ) from error
+
+    def put(self, content: bytes) -> tuple[Digest, bool]:
+        """Store a small blob; whether it is new. One that is here already is marked as just used."""
+        digest = Digest.of(content)
+        if self.has(digest):
+            touch(self.path(digest))
+            return digest, False
+        with self.writer() as writer:
+            writer.write(content)
+            writer.commit()
+        return digest, True
+
+    def writer(self) -> BlobWriter:
+        return BlobWriter(self.folder)
+
+    def hash(self, digest: Digest) -> Digest:
+        """What the bytes of a blob really hash to; reads all of it."""
+        found = hashlib.sha256()
+        with os.fdopen(open_regular(self.path(digest)), "rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                found.update(chunk)
+        return Digest(f"sha256:{found.hexdigest()}")
+
+    async def receive(self, address: str, chunks: AsyncIterable[bytes]) -> bool:
+        """Store an upload under the address a client gave; whether it is new.
+
+        Writes in threads, in pieces of 1 MiB, so memory does not grow with the blob. An upload that ends early
+        or fails leaves nothing. `InvalidDigest`; `InvalidRequest` for a mismatch; `StoreUnwritable`.
+        """
+        if self.has_address(address):
+            touch(self.path(Digest(address)))
+            return False
+        writer = self.writer()
+        await asyncio.to_thread(writer.__enter__)
+        try:
+            async for piece in _in_pieces(chunks):
+                await asyncio.to_thread(writer.write, piece)
+            await asyncio.to_thread(writer.commit, address)
+        finally:
+            writer.__exit__()
+        return True
+
+
+async def _in_pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes in fewer, larger pieces."""
+    buffer = bytearray()
+    async for chunk in chunks:
+        buffer += chunk
+        if len(buffer) >= CHUNK_BYTES:
+            yield bytes(buffer)
+            buffer.clear()
+    if buffer:
+        yield bytes(buffer)

@@ -1,0 +1,247 @@
+"""A name to its layers: `manifests/<host>/<namespace>/<model>/<tag>`, JSON without a suffix.
+
+Invariants: a manifest is replaced whole or not at all; links are never followed; of two names that differ in
+case only, one exists. Bytes of a pulled manifest are kept as they came. Everything here blocks.
+"""
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct, field
+
+from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidName, NotFound
+from mlx_ollama.store.blobs import Digest
+from mlx_ollama.store.durable import make_folder, read_regular, replace_file, sync_folder, writing
+from mlx_ollama.store.names import ModelName
+
+log = logging.getLogger(__name__)
+
+MAX_MANIFEST = 16 << 20  # thousands of tensor layers
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+LAYER_PREFIX = "application/vnd.ollama.image."
+
+
+class Layer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`from_` is the display name of the model it was inherited from; `name` a tensor's or file's name."""
+
+    media_type: str = field(name="mediaType", default="")
+    digest: Digest
+    size: int
+    from_: str = field(name="from", default="")
+    name: str = ""
+
+    @property
+    def kind(self) -> str:
+        """`model`, `template`, `tensor` …: what follows Ollama's prefix, or the whole media type."""
+        return self.media_type.removeprefix(LAYER_PREFIX)
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What a name stands for. `config` is the layer that holds the model's configuration."""
+
+    schema_version: int = field(name="schemaVersion", default=2)
+    media_type: str = field(name="mediaType", default=MANIFEST_TYPE)
+    config: Layer
+    layers: list[Layer] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        return self.config.size + sum(layer.size for layer in self.layers)
+
+    def digests(self) -> set[Digest]:
+        return {self.config.digest, *(layer.digest for layer in self.layers)}
+
+    def of_kind(self, *kinds: str) -> list[Layer]:
+        return [layer for layer in self.layers if layer.kind in kinds]
+
+
+def _encode_digest(value: Any) -> Any:
+    if isinstance(value, Digest):
+        return str.__str__(value)
+    raise NotImplementedError(type(value))
+
+
+def _decode_digest(expected: type, value: Any) -> Any:
+    if expected is Digest:
+        return Digest(value)
+    raise NotImplementedError(expected)
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_encode_digest)
+_decoder = msgspec.json.Decoder(Manifest, dec_hook=_decode_digest)
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """`InvalidDigest` when a digest in it is none, `CorruptData` when it is no manifest."""
+    try:
+        manifest = _decoder.decode(content)
+    except msgspec.ValidationError as error:
+        if isinstance(error.__cause__, InvalidDigest):
+            raise InvalidDigest from error
+        raise CorruptData("corrupt manifest") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise CorruptData("corrupt manifest") from error
+    if min([manifest.config.size, *(layer.size for layer in manifest.layers)]) < 0:
+        raise CorruptData("corrupt manifest")
+    return manifest
+
+
+def go_json(content: bytes) -> bytes:
+    """JSON as Go's encoder ends and escapes it, so that the same content has the same digest."""
+    for character, escaped in ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026")):
+        content = content.replace(character, escaped)
+    return content + b"\n"
+
+
+class StoredManifest(NamedTuple):
+    """A manifest as it lies on the disk. `digest` is the bare hex SHA-256 of its bytes."""
+
+    name: ModelName
+    path: Path
+    manifest: Manifest
+    digest: str
+    modified_at: datetime
+
+
+class Manifests:
+    """The manifests folder of a store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._parsed: dict[Path, tuple[tuple[int, int, int], StoredManifest]] = {}
+
+    def existing(self, name: ModelName) -> ModelName | None:
+        """The stored spelling of a name, or None when no manifest has it."""
+        spelled: list[str] = []
+        folder = self.folder
+        for part in name.path_parts():
+            found = _spelling(folder, part)
+            if found is None:
+                return None
+            spelled.append(found)
+            folder = folder / found
+        return ModelName(*spelled) if folder.is_file() else None
+
+    def spelling(self, name: ModelName) -> ModelName:
+        """The name to write under: each part as it is stored already, so that no two differ in case only."""
+        spelled: list[str] = []
+        folder = self.folder
+        for part in name.path_parts():
+            found = _spelling(folder, part) or part
+            spelled.append(found)
+            folder = folder / found
+        return ModelName(*spelled, scheme=name.scheme)
+
+    def path(self, name: ModelName) -> Path:
+        return self.folder.joinpath(*name.path_parts())
+
+    def read(self, name: ModelName) -> StoredManifest:
+        """The manifest of a name in any case; `NotFound`, `CorruptData`, `InvalidDigest`."""
+        stored = self.existing(name)
+        if stored is None:
+            raise NotFound(f"model '{name}' not found")
+        return self._load(stored)
+
+    def _load(self, name: ModelName) -> StoredManifest:
+        path = self.path(name)
+        status = path.lstat()
+        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._parsed.get(path)
+        if known is not None and known[0] == signature:
+            return known[1]
+        content = read_regular(path, MAX_MANIFEST)
+        stored = StoredManifest(
+            name,
+            path,
+            parse_manifest(content),
+            hashlib.sha256(content).hexdigest(),
+            datetime.fromtimestamp(status.st_mtime_ns / 1e9).astimezone(),
+        )
+        self._parsed[path] = (signature, stored)
+        return stored
+
+    def names(self) -> Iterator[ModelName]:
+        """Every name that has a manifest file; what else lies there is passed over."""
+        for parts in _walk(self.folder, 4):
+            with suppress(InvalidName):
+                yield ModelName(*parts)
+
+    def all(self) -> Iterator[StoredManifest]:
+        """Every readable manifest; each other one is skipped with a warning."""
+        for name in self.names():
+            stored = self.readable(name)
+            if stored is not None:
+                yield stored
+
+    def readable(self, name: ModelName) -> StoredManifest | None:
+        try:
+            return self._load(name)
+        except (CorruptData, InvalidDigest, OSError) as error:
+            log.warning("manifest of %s skipped: %s", name, error)
+            return None
+
+    def write(self, name: ModelName, content: bytes) -> ModelName:
+        """Put a manifest's bytes under a name, as spelled already; the name it has now."""
+        parse_manifest(content)
+        name = self.spelling(name)
+        path = self.path(name)
+        with writing(len(content)):
+            make_folder(path.parent)
+            replace_file(path, content)
+        return name
+
+    def put(self, name: ModelName, manifest: Manifest) -> ModelName:
+        """Write a manifest of our own."""
+        return self.write(name, go_json(_encoder.encode(manifest)))
+
+    def remove(self, name: ModelName) -> None:
+        """Take the manifest of a stored name away, and folders that are empty then."""
+        path = self.path(name)
+        with writing():
+            path.unlink()
+            sync_folder(path.parent)
+            self._parsed.pop(path, None)
+            remove_empty(path.parent, self.folder)
+
+
+def remove_empty(folder: Path, top: Path) -> None:
+    """Remove a folder and its parents below `top` as far as they are empty."""
+    while folder != top:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or gone already
+            return
+        folder = folder.parent
+
+
+def _spelling(folder: Path, part: str) -> str | None:
+    """How an entry of `folder` that is `part` in some case is spelled; an exact match wins."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if part in names:
+        return part
+    return next((name for name in sorted(names) if name.lower() == part.lower()), None)
+
+
+def _walk(folder: Path, depth: int) -> Iterator[tuple[str, ...]]:
+    """The paths, `depth` names long, of regular files below a folder, links never followed."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if depth == 1 and entry.is_file(follow_symlinks=False):
+            yield (entry.name,)
+        elif depth > 1 and entry.is_dir(follow_symlinks=False):
+            for rest in _walk(Path(entry.path), depth - 1):
+                yield (entry.name, *rest)
