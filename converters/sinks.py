@@ -1,11 +1,18 @@
 """Where the stream of tensors goes: shards on disk, or a live model in this process."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.convert import Dtype, Progress
+from converters import inventory
+from converters.dtypes import Dtype, Progress, stored_dtype
+from converters.gguf.metadata_files import small_files
+from converters.plan import ArraySpec, plan
+from converters.safetensors.writer import ShardWriter
+from converters.stream import StoredArray, stream
+
+SHARD_BYTES = 2 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,12 +20,54 @@ class LiveModel:
     """What a directory on disk would hold, for a runner that loads without one."""
 
     config: dict[str, Any]  # config.json, `quantization` included
-    files: Mapping[str, bytes]  # tokenizer.json, tokenizer_config.json, generation_config.json
+    files: Mapping[str, bytes]  # tokenizer.json, tokenizer_config.json, generation_config.json …
     weights: Iterator[tuple[str, Any]]  # (name, mx.array), each read and repacked when asked for
 
 
 def live(
     sources: Sequence[Path], *, dtype: Dtype | None = None, progress: Progress | None = None
 ) -> LiveModel:
-    """`sources` as a live model: no byte is written. Imports MLX when the first weight is taken."""
-    raise NotImplementedError
+    """`sources` as a live model: no byte is written. Imports MLX when the first weight is taken.
+
+    `dtype` None: what this machine computes in. Raises SourceError, here or while weights are taken.
+    """
+    made = plan(inventory.read(sources))
+    arrays = stream(made, stored_dtype(dtype))
+    return LiveModel(
+        config=made.config,
+        files=small_files(made.inventory, made.config),
+        weights=_as_mlx(_counted(arrays, made.inventory.size, progress)),
+    )
+
+
+def _counted(
+    arrays: Iterable[StoredArray], total: int, progress: Progress | None
+) -> Iterator[StoredArray]:
+    done = 0
+    for array in arrays:
+        yield array
+        done = min(total, done + array.spec.size)
+        if progress is not None:
+            progress("loading", done, total)
+
+
+def _as_mlx(arrays: Iterable[StoredArray]) -> Iterator[tuple[str, Any]]:
+    import mlx.core as mx
+
+    for spec, data in arrays:
+        array = mx.array(data)
+        yield spec.name, array.view(mx.bfloat16) if spec.dtype == "BF16" else array
+
+
+def write_shards(
+    specs: Sequence[ArraySpec], arrays: Iterable[StoredArray], folder: Path, done: Any
+) -> None:
+    """model.safetensors, or model-00001-of-0000N.safetensors and their index; each fsynced.
+
+    `specs` are all arrays to come, so that every header is written before its data. `done(bytes)` after each.
+    """
+    writer = ShardWriter(folder, specs, SHARD_BYTES)
+    with writer:
+        for spec, data in arrays:
+            writer.write(spec.name, data)
+            done(spec.size)

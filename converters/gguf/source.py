@@ -73,5 +73,3 @@ def _file_type(metadata: dict[str, Any], tensors: tuple[Tensor, ...]) -> str:
     for tensor in tensors:
         bytes_of[tensor.type] += tensor.size
     return bytes_of.most_common(1)[0][0] if bytes_of else "unknown"
-
-

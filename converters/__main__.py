@@ -1,0 +1,99 @@
+"""`python -m converters`, installed as `mlx-ollama-convert`."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from converters.errors import SourceError
+
+
+@click.group(help="GGUF models to MLX weights.")
+@click.version_option(package_name="mlx-ollama")
+def main() -> None:
+    """The command group."""
+
+
+@main.command("convert")
+@click.argument(
+    "paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC… OUT"
+)
+@click.option(
+    "--dtype", type=click.Choice(["f32", "bf16", "f16"]), help="Of float tensors and scales."
+)
+@click.option(
+    "--progress", type=click.Choice(["bar", "json", "none"]), default="bar", show_default=True
+)
+def convert_command(paths: tuple[Path, ...], dtype: Any, progress: str) -> None:
+    """Write the model SRC (all parts of a split one) as the MLX directory OUT."""
+    from converters.convert import convert
+
+    *sources, out = paths
+    if not sources:
+        raise click.UsageError("SRC and OUT are both needed")
+    try:
+        convert(sources, out, dtype=dtype, progress=REPORTS[progress])
+    except (SourceError, OSError) as error:
+        fail(describe(error), progress == "json")
+
+
+@main.command("inspect")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC…")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def inspect_command(sources: tuple[Path, ...], as_json: bool) -> None:
+    """Show what SRC holds, and what it would become."""
+    from converters import report
+
+    try:
+        found = report.describe(list(sources))
+        click.echo(json.dumps(found, indent=1) if as_json else report.table(found))
+    except (SourceError, OSError) as error:
+        fail(describe(error), as_json)
+
+
+def describe(error: SourceError | OSError) -> str:
+    """The text for the user; an operating system's error without its path."""
+    if isinstance(error, OSError):
+        return (error.strerror or type(error).__name__).lower()
+    return str(error)
+
+
+def fail(text: str, as_json: bool) -> Any:
+    """The last line that anybody reads, and exit status 1."""
+    if as_json:
+        click.echo(json.dumps({"error": text}))
+    else:
+        click.echo(f"error: {text}", err=True)
+    sys.exit(1)
+
+
+def _report_json(phase: str, completed: int, total: int) -> None:
+    click.echo(json.dumps({"phase": phase, "completed": completed, "total": total}))
+
+
+def _report_bar(phase: str, completed: int, total: int) -> None:
+    if not sys.stderr.isatty():
+        return
+    done = completed / total if total else 0.0
+    width = 40
+    filled = int(done * width)
+    bar = "█" * filled + "·" * (width - filled)
+    end = "\n" if phase == "done" else ""
+    click.echo(
+        f"\r{phase:<10} {bar} {done:4.0%}  {completed >> 20} of {total >> 20} MiB{end}",
+        nl=False,
+        err=True,
+    )
+
+
+REPORTS: dict[str, Callable[[str, int, int], None] | None] = {
+    "json": _report_json,
+    "bar": _report_bar,
+    "none": None,
+}
+
+if __name__ == "__main__":
+    main()
