@@ -1,0 +1,39 @@
+"""What the encoders share: arguments from a config, activations, attention over padded rows."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Self
+
+import mlx.core as mx
+import mlx.nn as nn
+
+ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
+    "gelu": nn.gelu,
+    "gelu_new": nn.gelu_approx,
+    "gelu_pytorch_tanh": nn.gelu_approx,
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "swiglu": nn.silu,
+}
+
+
+class FromConfig:
+    """A dataclass built from the keys of config.json that it names."""
+
+    @classmethod
+    def from_dict(cls, config: dict[str, Any]) -> Self:
+        known = inspect.signature(cls).parameters
+        return cls(**{name: value for name, value in config.items() if name in known})
+
+
+def split_heads(x: mx.array, heads: int) -> mx.array:
+    """(rows, length, width) to (rows, heads, length, width / heads)."""
+    rows, length, _ = x.shape
+    return x.reshape(rows, length, heads, -1).transpose(0, 2, 1, 3)
+
+
+def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array) -> mx.array:
+    """Attention of split heads in both directions; `mask` broadcasts to (rows, 1, length, length)."""
+    rows, heads, length, width = q.shape
+    out = mx.fast.scaled_dot_product_attention(q, k, v, scale=width**-0.5, mask=mask)
+    return out.transpose(0, 2, 1, 3).reshape(rows, length, heads * width)
