@@ -4,11 +4,21 @@
 returns hidden states (rows, length, width). Parameter names are those of transformers 5.
 """
 
-# `model_type` of config.json to the module here.
+from typing import Any
+
+# `family` to the module here.
 FAMILIES = {
     "bert": "bert",
+    "gemma_embedding": "gemma_embedding",
     "roberta": "bert",
     "xlm-roberta": "bert",
     "modernbert": "modernbert",
     "nomic_bert": "nomic_bert",
 }
+
+
+def family(config: dict[str, Any]) -> str:
+    """The encoder family of a config.json, or its `model_type` when it is none of ours."""
+    if config.get("use_bidirectional_attention"):
+        return "gemma_embedding"
+    return str(config.get("model_type", ""))

@@ -20,6 +20,14 @@ FAMILIES = {
     "xlm-roberta": {"pad_token_id": 1, "type_vocab_size": 1},
     "nomic_bert": {},
     "modernbert": {"local_attention": 8, "pad_token_id": 0},
+    "gemma3_text": {
+        "use_bidirectional_attention": True,
+        "sliding_window": 8,
+        "sliding_window_pattern": 3,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "query_pre_attn_scalar": 24,
+    },
 }
 IDS = [[5, 17, 23, 42, 7, 91, 33, 12, 64, 3, 28, 77, 55], [5, 60, 9, 3], [5, 3]]
 
