@@ -2,22 +2,35 @@
 
 mlx_lm's `__init__` imports transformers (1.1 s, 50 MB and a wide attack surface), so a bare package object
 stands in for `mlx_lm`, and only its model and cache modules are imported. Where a class of mlx-lm is wrong,
-`mlx_ollama/engine/mends/<model_type>.py` mends it; such a module may define
-
-    def mend_config(config: dict[str, Any]) -> dict[str, Any]      before the model is built
-    def mend_module(module: ModuleType) -> None                    once, after mlx_lm.models.<type> is imported
-    def mend_weights(weights: dict[str, mx.array], config: dict[str, Any]) -> dict[str, mx.array]
-                                                                   after the model's own sanitize
-    def mend_model(model: nn.Module, config: dict[str, Any]) -> None   after the weights are in
+`mlx_ollama/engine/mends` mends it as soon as it is imported.
 """
 
 import importlib
 import importlib.util
 import sys
 import types
-from typing import Any, NamedTuple
+from typing import Any
 
-RENAMED = {"mistral": "llama", "qwen2_5_vl": "qwen2_vl", "gemma3_text": "gemma3_text"}
+import mlx.nn as nn
+
+from mlx_ollama.engine import mends, rows
+
+# `model_type` of config.json to the module of mlx_lm.models. An architecture comes in with its fixture.
+SUPPORTED = {
+    "gemma2": "gemma2",
+    "gemma3": "gemma3_text",
+    "gemma3_text": "gemma3_text",
+    "gpt_oss": "gpt_oss",
+    "granite": "granite",
+    "llama": "llama",
+    "mistral": "llama",
+    "mixtral": "mixtral",
+    "olmo2": "olmo2",
+    "phi3": "phi3",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "qwen3_moe": "qwen3_moe",
+}
 
 
 def _register_bare_package() -> None:
@@ -32,4 +45,30 @@ def _register_bare_package() -> None:
     sys.modules["mlx_lm"] = package
 
 
+def _import(module: str) -> types.ModuleType:
+    return importlib.import_module(f"mlx_lm.models.{module}")
+
+
 _register_bare_package()
+# Model modules copy this name when they are imported, so it is replaced before the first of them.
+rows.replace_attention(_import("base"))
+cache_classes = _import("cache")
+
+
+def model_module(model_type: str) -> types.ModuleType:
+    """The mended module of an architecture; KeyError when it is not supported."""
+    name = SUPPORTED[model_type]
+    module = _import(name)
+    mends.apply(name, module)
+    return module
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    """A model of the config's architecture with weights yet to come."""
+    module = model_module(config["model_type"])
+    return module.Model(module.ModelArgs.from_dict(config))
+
+
+def new_caches(model: nn.Module) -> list[Any]:
+    """One empty cache a layer, of the kinds that the model wants."""
+    return cache_classes.make_prompt_cache(model)

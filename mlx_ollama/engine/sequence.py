@@ -110,3 +110,41 @@ class FaultEvent:
 
 
 Event = TokenEvent | PrefillEvent | FinishEvent | FaultEvent
+
+
+class SequenceStatus(Enum):
+    WAITING = "waiting"
+    PREFILLING = "prefilling"
+    DECODING = "decoding"
+    ENDED = "ended"
+
+
+@dataclass(kw_only=True, eq=False)
+class Sequence:
+    """A request in the engine.
+
+    `context` is what the cache holds or is to hold next; it is `history` (prompt and reported output)
+    until the window was full and the oldest half went. `output`: tokens reported.
+    """
+
+    request: Request
+    seed: int
+    limit: int  # tokens it may give
+    context: list[int]
+    history: list[int]
+    status: SequenceStatus = SequenceStatus.WAITING
+    output: int = 0
+    cached: int = 0
+    grammar_active: bool = False
+    cache: Any = None  # kv_cache.RowCache, from admission on
+    lease: Any = None  # prefix_cache's hold on it
+
+    @property
+    def unfed(self) -> int:
+        """Prompt tokens before the last that the cache still lacks; the last goes through decode."""
+        return len(self.context) - 1 - self.cache.length
+
+    def append(self, token: int) -> None:
+        self.context.append(token)
+        self.history.append(token)
+        self.output += 1
