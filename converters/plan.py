@@ -8,7 +8,7 @@ from importlib import import_module
 from math import prod
 from typing import Any
 
-from converters.architectures import MODULES, require_supported
+from converters.architectures import require_supported
 from converters.architectures.family import (
     Array,
     Config,
@@ -75,7 +75,7 @@ def plan(inventory: Inventory) -> Plan:
 
 
 def load_family(architecture: str) -> Family:
-    return import_module(f"converters.architectures.{MODULES[architecture]}").FAMILY
+    return import_module(f"converters.architectures.{architecture.replace('-', '_')}").FAMILY
 
 
 def _check_layers(source: Source) -> None:

@@ -31,3 +31,12 @@ def base_config(source: Source, model_type: str) -> Config:
     }
     rope = scaling(source, config["rope_theta"])
     return config | {"rope_scaling": rope}
+
+
+def expert_counts(source: Source, key: str) -> Config:
+    """How many experts there are (under the class's own `key`) and how many serve a token."""
+    experts = source.h.count("expert_count", maximum=4096)
+    return {
+        key: experts,
+        "num_experts_per_tok": source.h.count("expert_used_count", maximum=experts),
+    }

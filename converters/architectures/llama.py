@@ -3,7 +3,7 @@
 llama.cpp permutes the rows of q and k (conversion/llama.py), and stores llama 3.1's rope scaling as a table.
 """
 
-from converters.architectures.base_config import base_config
+from converters.architectures.base_config import base_config, expert_counts
 from converters.architectures.family import STANDARD, Config, Family, Rule, Source, unpermute
 
 HEADS = {
@@ -21,10 +21,7 @@ SPARSE = {
 def configure(source: Source) -> Config:
     experts = source.h.count("expert_count", 0, least=0, maximum=4096)
     if experts:
-        return base_config(source, "mixtral") | {
-            "num_local_experts": experts,
-            "num_experts_per_tok": source.h.count("expert_used_count", maximum=experts),
-        }
+        return base_config(source, "mixtral") | expert_counts(source, "num_local_experts")
     return base_config(source, "llama") | {
         "attention_bias": source.has("blk.0.attn_q.bias"),
         "mlp_bias": source.has("blk.0.ffn_down.bias"),
