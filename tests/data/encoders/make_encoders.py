@@ -40,7 +40,10 @@ def make(family: str, more: dict[str, object]) -> None:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     model.half().save_pretrained(HERE / family)
-    model.float()
+    # Read back: `.float()` would keep buffers (rotary angles) rounded to half precision.
+    model = AutoModel.from_pretrained(
+        HERE / family, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
     pad = config.pad_token_id or 0
     width = max(map(len, IDS))
     ids = torch.tensor([row + [pad] * (width - len(row)) for row in IDS])
