@@ -5,7 +5,14 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from mlx_ollama.api.messages import Message, Think, Tool
+from mlx_ollama.parsers.builtin import BUILTINS
+from mlx_ollama.parsers.builtin.builtin import Start
 from mlx_ollama.parsers.parser import OutputParser
+from mlx_ollama.parsers.reader import Format, Steps
+from mlx_ollama.parsers.thinking import read_thinking
+from mlx_ollama.parsers.tools import TOOL_FORMATS
+from mlx_ollama.parsers.tools.generic import LeadingCalls, TaggedCalls
+from mlx_ollama.parsers.tools.tool_format import ToolFormat, read_answer
 
 
 class AnswerFormat(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,12 +56,19 @@ def pick_parser(  # noqa: PLR0913 - the one place where all that shapes an answe
     an answer that goes on where an assistant message stopped. `prompt` is the rendered prompt: one that ends
     with the opening thinking tag starts inside the thinking.
     """
-    raise NotImplementedError
+    if name:
+        return BUILTINS[name].make(Start(tools=tools, last_message=last_message, think=think))
+    return Inferred(
+        thinking_tags=thinking_tags if think else None,
+        inside=thinking_tags is not None and prompt.rstrip().endswith(thinking_tags[0]),
+        tools=tools,
+        tool_format=_tool_format(tool_format, tool_tag) if tools else None,
+    )
 
 
 def tools_for_prompt(name: str, tools: Sequence[Tool]) -> list[Tool]:
     """The tools as a prompt must name them: harmony's function names are mapped to identifiers, others kept."""
-    raise NotImplementedError
+    return list(tools)
 
 
 class ParserInfo(Struct, frozen=True, kw_only=True):
@@ -67,4 +81,47 @@ class ParserInfo(Struct, frozen=True, kw_only=True):
 
 def parser_info(name: str) -> ParserInfo | None:
     """About a built-in parser; None when there is none of that name."""
-    raise NotImplementedError
+    builtin = BUILTINS.get(name)
+    return builtin and ParserInfo(
+        has_tools=builtin.has_tools,
+        has_thinking=builtin.has_thinking,
+        preserved_tokens=builtin.preserved_tokens,
+    )
+
+
+class Inferred(Format):
+    """A parser put together from what a template shows: thinking tags, then content with or without calls."""
+
+    def __init__(
+        self,
+        *,
+        thinking_tags: tuple[str, str] | None,
+        inside: bool,
+        tools: Sequence[Tool],
+        tool_format: ToolFormat | LeadingCalls | None,
+    ) -> None:
+        super().__init__()
+        self._tags = thinking_tags
+        self._inside = inside
+        self._tools = tools
+        self._tool_format = tool_format
+
+    def _parse(self) -> Steps[None]:
+        if self._tags:
+            yield from read_thinking(self, *self._tags, inside=self._inside)
+        match self._tool_format:
+            case None:
+                return
+            case LeadingCalls() as leading:
+                yield from leading.read_answer(self.reader, self._tools)
+            case tool_format:
+                trim = not isinstance(tool_format, TaggedCalls)
+                yield from read_answer(self.reader, tool_format, self._tools, trim=trim)
+
+
+def _tool_format(name: str, tag: str) -> ToolFormat | LeadingCalls | None:
+    if name:
+        return TOOL_FORMATS[name]
+    if tag in ("{", "["):
+        return LeadingCalls(tag)
+    return TaggedCalls(tag) if tag else None

@@ -1,0 +1,73 @@
+"""What every tool-call format is, and the loop that reads an answer in one."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from mlx_ollama.api.messages import Tool
+from mlx_ollama.parsers.reader import Reader, Steps, partial_suffix
+
+
+class Call(NamedTuple):
+    """One call as a format reads it; `id` only where the format carries one."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str = ""
+
+
+class ToolFormat(Protocol):
+    """How a family of models writes calls."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Any of these in the content begins a call."""
+        ...
+
+    def calls(self, reader: Reader, tag: str, tools: Sequence[Tool]) -> Steps[None]:
+        """Take what belongs to the calls after `tag`; what turns out to be none goes to `reader.refuse`."""
+        ...
+
+
+def read_answer(
+    reader: Reader, tool_format: ToolFormat, tools: Sequence[Tool], *, trim: bool = True
+) -> Steps[None]:
+    """Content and calls to the end of the reply.
+
+    With `trim` white space before a call is dropped. After a call it is kept only where text follows.
+    """
+    keep_blank = True
+    while True:
+        tag = yield from reader.until(
+            *tool_format.tags, sink=reader.content, trim=trim, keep_blank=keep_blank
+        )
+        if not tag:
+            return
+        yield from tool_format.calls(reader, tag, tools)
+        keep_blank = not reader.calls
+
+
+@dataclass(frozen=True)
+class Enclosed:
+    """Calls between two tags. `read` makes calls of a body, or None; `is_open` says that a body ends in a value.
+
+    A body that is complete when the reply ends needs no closing tag.
+    """
+
+    open: str
+    close: str
+    read: Callable[[str, Sequence[Tool]], list[Call] | None]
+    is_open: Callable[[str], bool] = lambda body: False
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return (self.open,)
+
+    def calls(self, reader: Reader, tag: str, tools: Sequence[Tool]) -> Steps[None]:
+        body, close = yield from reader.enclosed(self.close, self.is_open)
+        whole = body if close else body[: len(body) - partial_suffix(body, (self.close,))]
+        calls = self.read(whole, tools)
+        if calls is None:
+            reader.refuse(tag + body + close)
+        for call in calls or ():
+            reader.call(call.name, call.arguments, call.id)
