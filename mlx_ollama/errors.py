@@ -5,6 +5,7 @@ MlxOllamaError
 │   ├── InvalidName         not a model name
 │   ├── InvalidDigest       not a sha256 digest
 │   └── MissingCapability   the model cannot do what is asked
+├── Forbidden               what this server does for nobody
 ├── NotFound                a model, blob or file that is not here
 ├── TooLarge                a body or value over its stated limit
 ├── Busy                    the queue is full, or memory is
@@ -41,6 +42,10 @@ class InvalidDigest(InvalidRequest):
 
 class MissingCapability(InvalidRequest):
     """The model cannot do what is asked."""
+
+
+class Forbidden(MlxOllamaError):
+    """What this server does for nobody."""
 
 
 class NotFound(MlxOllamaError):

@@ -1,0 +1,37 @@
+"""Uploads and the models made of them (contract 17, 18)."""
+
+import asyncio
+
+from litestar import head, post
+from litestar.types import ASGIApp
+
+from mlx_ollama.api.models import CreateRequest
+from mlx_ollama.create.create import check, create
+from mlx_ollama.server.bodies import Call, read
+from mlx_ollama.server.replies import BARE_JSON, Reply
+from mlx_ollama.server.services import services_of
+from mlx_ollama.server.streaming import Answer, last
+
+
+@head("/api/blobs/{digest:str}")
+async def blob_exists(request: Call, digest: str) -> ASGIApp:
+    is_here = await asyncio.to_thread(services_of(request).store.blobs.has_address, digest)
+    return Reply(status=200 if is_here else 404)
+
+
+@post("/api/blobs/{digest:str}", request_max_body_size=None)
+async def upload_blob(request: Call, digest: str) -> ASGIApp:
+    """What is here already is answered without reading the body."""
+    is_new = await services_of(request).store.blobs.receive(digest, request.stream())
+    return Reply(status=201 if is_new else 200)
+
+
+@post("/api/create")
+async def create_model(request: Call) -> ASGIApp:
+    asked = await read(request, CreateRequest)
+    check(asked)
+    lines = create(asked, services_of(request).store, services_of(request).conversions)
+    return Answer(lines, stream=asked.stream, whole=last, media=BARE_JSON)
+
+
+HANDLERS = [blob_exists, upload_blob, create_model]
