@@ -1,0 +1,24 @@
+"""`python -m mlx_ollama.runner FD`: one model's process, started by the supervisor with its end of a socketpair."""
+
+import os
+import socket
+import sys
+
+from mlx_ollama import logs
+from mlx_ollama.runner.runner import Runner
+
+# The engine's thread must get the interpreter back quickly from text work (a tenth of the default).
+SWITCH_SECONDS = 0.0005
+
+
+def main() -> None:
+    """Serve the inherited socket whose descriptor is the only argument."""
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal():
+        raise SystemExit("usage: python -m mlx_ollama.runner FD (started by mlx-ollama serve)")
+    sys.setswitchinterval(SWITCH_SECONDS)
+    logs.configure(debug=bool(os.environ.get("OLLAMA_DEBUG")))
+    Runner(socket.socket(fileno=int(sys.argv[1]))).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""What a runner knows of its one model: the weights for the engine, the text side for everything else."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlx_ollama.engine import memory
+from mlx_ollama.engine.grammar import Compiler
+from mlx_ollama.engine.loader import LoadedModel, LoadError, load_directory, load_tensors
+from mlx_ollama.errors import LoadFailed
+from mlx_ollama.ipc.messages import Load
+from mlx_ollama.runner.files import ModelFiles
+from mlx_ollama.runner.formats import Formats
+from mlx_ollama.runner.prompting import Prompter
+from mlx_ollama.runner.tokenizer import Tokenizer
+
+MIN_CONTEXT = 4
+# An automatic window follows the memory that a model may use, in steps (contract 3.6).
+_AUTOMATIC = ((23 << 30, 4096), (47 << 30, 32_768))
+_AUTOMATIC_MOST = 262_144
+
+
+@dataclass(kw_only=True)
+class Model:
+    """The text side. `key` tells this model's prefixes from those of the same weights with other adapters."""
+
+    tokenizer: Tokenizer
+    prompter: Prompter
+    formats: Formats
+    end_tokens: frozenset[int]
+    num_ctx: int
+    has_projector: bool = False
+    key: str = ""
+
+
+def load_weights(load: Load) -> LoadedModel:
+    """Only on the engine thread. Raises LoadFailed."""
+    if load.adapters:
+        raise LoadFailed("adapters are not supported yet")
+    if load.gguf:
+        raise LoadFailed("gguf models must be converted before they are loaded")
+    try:
+        if load.directory:
+            return load_directory(Path(load.directory), dense=load.dense)
+        tensors = {name: Path(path) for name, path in load.tensors.items()}
+        files = {name: Path(path) for name, path in load.files.items()}
+        return load_tensors(tensors, files, dense=load.dense)
+    except LoadError as error:
+        raise LoadFailed(str(error)) from error
+
+
+def context_window(wanted: int, trained: int) -> int:
+    """The context length to run with: what is wished, or what memory suggests, within what was trained."""
+    length = wanted if wanted > 0 else _automatic_context()
+    return max(min(length, trained) if trained > 0 else length, MIN_CONTEXT)
+
+
+def _automatic_context() -> int:
+    if sys.platform != "darwin":
+        return _AUTOMATIC[0][1]  # without an accelerator long windows are of no use
+    total = memory.total()
+    return next((length for limit, length in _AUTOMATIC if total < limit), _AUTOMATIC_MOST)
+
+
+def load_text(load: Load, loaded: LoadedModel) -> Model:
+    """Everything about text, from the files beside the weights. Raises LoadFailed."""
+    files = ModelFiles.of(load)
+    source = files.read("tokenizer.json")
+    if source is None:
+        raise LoadFailed("the model has no tokenizer.json")
+    config = files.read_object("tokenizer_config.json")
+    tokenizer = Tokenizer(source, config, loaded.vocab_size)
+    end_tokens = tokenizer.end_tokens(_stated_ends(files))
+    return Model(
+        tokenizer=tokenizer,
+        prompter=Prompter(load.prompting, _chat_template(files, config)),
+        formats=Formats(lambda: Compiler(source.decode(), loaded.vocab_size, end_tokens)),
+        end_tokens=end_tokens,
+        num_ctx=context_window(load.num_ctx, loaded.context_length),
+        has_projector=bool(load.projectors),
+        key="+".join(load.adapters),
+    )
+
+
+def _stated_ends(files: ModelFiles) -> Iterable[int]:
+    for name in ("config.json", "generation_config.json"):
+        stated: Any = files.read_object(name).get("eos_token_id")
+        for token in stated if isinstance(stated, list) else [stated]:
+            if isinstance(token, int) and not isinstance(token, bool):
+                yield token
+
+
+def _chat_template(files: ModelFiles, config: dict[str, Any]) -> Any:
+    """chat_template.jinja, else what tokenizer_config.json has: a template, or a list of named ones."""
+    return files.text("chat_template.jinja") or config.get("chat_template") or ""

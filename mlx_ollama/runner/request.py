@@ -1,0 +1,218 @@
+"""One chat or generate request: rendered, truncated, tokenized, and made a sequence for the engine.
+
+Runs on a text thread of the request; touches no MLX.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mlx_ollama.api.messages import Message
+from mlx_ollama.engine.sequence import Grammar, Request
+from mlx_ollama.errors import InvalidRequest
+from mlx_ollama.ipc.messages import Chat, Generate, Rendered
+from mlx_ollama.parsers.parser import OutputParser
+from mlx_ollama.prompt.conversation import Conversation
+from mlx_ollama.runner.answer import Answer, Wanted
+from mlx_ollama.runner.model import Model
+from mlx_ollama.runner.prompting import Speech
+from mlx_ollama.runner.sampling import max_tokens, sampling_params
+from mlx_ollama.runner.truncation import (
+    TOKENS_AN_IMAGE,
+    TOO_LONG,
+    clipped,
+    count_images,
+    fitting_messages,
+)
+
+CHARACTERS_A_TOKEN = 64  # no vocabulary packs more into a token, on average over a prompt
+MAX_CHECKPOINTS = 8
+NO_IMAGES = "this model does not support images"
+
+
+@dataclass(kw_only=True)
+class Prepared:
+    """What goes to the engine, and the answer that its events go to. `later`: the grammar that starts when
+    thinking ends."""
+
+    request: Request
+    answer: Answer
+    later: Grammar | None = None
+
+    def restarted(self, number: int) -> Request | None:
+        """The rest of the answer as a sequence of its own, under the grammar; None when no room is left."""
+        done = self.answer.ids
+        left = None if self.request.max_tokens is None else self.request.max_tokens - len(done)
+        ids = [*self.answer.prompt_ids, *done]
+        if (left is not None and left < 1) or len(ids) >= self.request.num_ctx:
+            return None
+        return replace(self.request, id=number, ids=ids, max_tokens=left, grammar=self.later)
+
+
+@dataclass(kw_only=True)
+class _Prompt:
+    text: str
+    image_count: int = 0
+    speech: Speech | None = None  # None: raw, the answer is not parsed
+
+
+def window(message: Chat | Generate, model: Model) -> int:
+    """The context length that a request gets: what it asks for, within what was loaded."""
+    wanted = message.options.num_ctx
+    return min(wanted, model.num_ctx) if wanted > 0 else model.num_ctx
+
+
+def prepare(message: Chat | Generate, number: int, model: Model) -> Prepared | Rendered:
+    """`number` is the sequence's in the engine. Raises InvalidRequest and TemplateError."""
+    prompt = _prompt(message, model)
+    if message.debug_render_only:
+        return Rendered(
+            id=message.id,
+            prompt=_shown_context(message, model) + prompt.text,
+            image_count=prompt.image_count,
+        )
+    if prompt.image_count:
+        raise InvalidRequest(NO_IMAGES)
+    num_ctx = window(message, model)
+    ids = _ids(message, prompt, model, num_ctx)
+    grammar = model.formats.grammar(message.format)
+    answer = Answer(_wanted(message, prompt, ids, model, grammar), model.tokenizer, _parser(prompt))
+    later = grammar if answer.is_constrained_later else None
+    request = Request(
+        id=number,
+        ids=ids,
+        sampling=sampling_params(
+            message.options, num_ctx, message.top_logprobs if message.logprobs else None
+        ),
+        max_tokens=max_tokens(message.options, num_ctx),
+        num_ctx=num_ctx,
+        num_keep=_num_keep(message, ids, model),
+        shift=message.shift,
+        end_tokens=model.end_tokens,
+        grammar=None if later else grammar,
+        checkpoints=_message_ends(ids, model.end_tokens),
+        key=model.key,
+    )
+    return Prepared(request=request, answer=answer, later=later)
+
+
+# ---- prompt
+
+
+def _prompt(message: Chat | Generate, model: Model) -> _Prompt:
+    if isinstance(message, Chat):
+        return _conversation_prompt(message, message.messages, model)
+    if message.raw:
+        return _Prompt(text=message.prompt, image_count=len(message.images))
+    if message.suffix:
+        speech = model.prompter.speech(message.template, think=message.think)
+        conversation = Conversation(
+            prompt=message.prompt, suffix=message.suffix, think=message.think
+        )
+        return _Prompt(text=speech.render(conversation), speech=speech)
+    return _conversation_prompt(message, message.messages, model)
+
+
+def _conversation_prompt(
+    message: Chat | Generate, messages: list[Message], model: Model
+) -> _Prompt:
+    template = message.template if isinstance(message, Generate) else ""
+    tools = message.tools if isinstance(message, Chat) else []
+    speech = model.prompter.speech(template, tools=tools, think=message.think)
+    if message.truncate and not template:
+        limit = window(message, model)
+        count = partial(_count, speech, model, limit)
+        messages = fitting_messages(messages, count, limit)
+    text = speech.render_messages(messages)
+    speech.last_message = messages[-1] if messages else None
+    return _Prompt(text=text, image_count=count_images(messages), speech=speech)
+
+
+def _count(speech: Speech, model: Model, limit: int, messages: list[Message]) -> int:
+    """Tokens of the messages' prompt; an absurdly long one is not tokenized to find out that it is too long."""
+    text = speech.render_messages(messages)
+    images = count_images(messages) * TOKENS_AN_IMAGE if model.has_projector else 0
+    if len(text) > limit * CHARACTERS_A_TOKEN:
+        return len(text)
+    return len(model.tokenizer.encode_prompt(text)) + images
+
+
+def _shown_context(message: Chat | Generate, model: Model) -> str:
+    if not isinstance(message, Generate) or not message.context:
+        return ""
+    model.tokenizer.check_ids(message.context)
+    return model.tokenizer.decode(message.context)
+
+
+# ---- tokens
+
+
+def _ids(message: Chat | Generate, prompt: _Prompt, model: Model, num_ctx: int) -> list[int]:
+    may_clip = message.truncate and message.shift
+    text = _bounded(prompt.text, num_ctx * CHARACTERS_A_TOKEN, may_clip)
+    context = message.context if isinstance(message, Generate) else None
+    if context:
+        model.tokenizer.check_ids(context)
+        ids = [*context, *model.tokenizer.encode(text)]
+    else:
+        ids = model.tokenizer.encode_prompt(text)
+    if not ids:
+        raise InvalidRequest("empty prompt")
+    keep = _num_keep(message, ids, model)
+    return clipped(ids, num_ctx, keep, truncate=message.truncate, shift=message.shift)
+
+
+def _bounded(text: str, limit: int, may_clip: bool) -> str:
+    """A text that cannot fit is cut in its middle before it costs minutes of tokenizing."""
+    if len(text) <= limit:
+        return text
+    if not may_clip:
+        raise InvalidRequest(TOO_LONG)
+    return text[: limit // 2] + text[len(text) - limit // 2 :]
+
+
+def _num_keep(message: Chat | Generate, ids: list[int], model: Model) -> int:
+    """The first token of all, where the model wants one, is kept beside those that were asked for."""
+    keep = message.options.num_keep
+    return len(ids) if keep < 0 else keep + model.tokenizer.adds_bos
+
+
+def _message_ends(ids: list[int], end_tokens: frozenset[int]) -> tuple[int, ...]:
+    ends = [place + 1 for place, token in enumerate(ids) if token in end_tokens]
+    return tuple(ends[-MAX_CHECKPOINTS:])
+
+
+# ---- answer
+
+
+def _wanted(
+    message: Chat | Generate,
+    prompt: _Prompt,
+    ids: list[int],
+    model: Model,
+    grammar: Grammar | None,
+) -> Wanted:
+    stops = message.options.stop
+    return Wanted(
+        id=message.id,
+        prompt_ids=ids,
+        stops=stops,
+        logprobs=message.logprobs,
+        top_logprobs=message.top_logprobs,
+        context=isinstance(message, Generate) and not message.raw,
+        shown=_shown(prompt.speech, stops),
+        end_tokens=model.end_tokens,
+        grammar_follows=grammar is not None,
+    )
+
+
+def _shown(speech: Speech | None, stops: list[str]) -> Callable[[str], bool]:
+    """A control token is text where a parser reads it or a stop string holds it."""
+    return lambda token: (
+        any(token in stop for stop in stops) or (speech is not None and speech.reads(token))
+    )
+
+
+def _parser(prompt: _Prompt) -> Callable[[], OutputParser] | None:
+    speech = prompt.speech
+    return None if speech is None else lambda: speech.parser(prompt.text)
