@@ -2,21 +2,23 @@
 
 import asyncio
 
-from litestar import head, post
+from litestar import post, route
 from litestar.types import ASGIApp
 
 from mlx_ollama.api.models import CreateRequest
 from mlx_ollama.create.create import check, create
+from mlx_ollama.errors import NotFound
 from mlx_ollama.server.bodies import Call, read
 from mlx_ollama.server.replies import BARE_JSON, Reply
 from mlx_ollama.server.services import services_of
 from mlx_ollama.server.streaming import Answer, last
 
 
-@head("/api/blobs/{digest:str}")
+@route("/api/blobs/{digest:str}", http_method=["HEAD"])
 async def blob_exists(request: Call, digest: str) -> ASGIApp:
-    is_here = await asyncio.to_thread(services_of(request).store.blobs.has_address, digest)
-    return Reply(status=200 if is_here else 404)
+    if not await asyncio.to_thread(services_of(request).store.blobs.has_address, digest):
+        raise NotFound(f'blob "{digest}" not found')
+    return Reply()
 
 
 @post("/api/blobs/{digest:str}", request_max_body_size=None)
