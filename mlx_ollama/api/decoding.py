@@ -159,6 +159,8 @@ class _Converter:
         return None if item is None else self.value(item, field.hint, path)
 
     def sequence(self, value: Any, kind: Any, path: Path) -> Any:
+        if value is None:
+            value = []
         if not isinstance(value, list):
             return self.misfit(value, _go_type(kind), path)
         element = _element(kind)
@@ -166,6 +168,8 @@ class _Converter:
         return Tools(made) if kind is Tools else made
 
     def mapping(self, value: Any, kind: Any, path: Path) -> Any:
+        if value is None:
+            return {}
         if not isinstance(value, dict):
             return self.misfit(value, _go_type(kind), path)
         element = get_args(kind)[1]
