@@ -21,7 +21,7 @@ WINDOW_STEP = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Tokens sampled for `rows` and not yet read."""
+    """Tokens sampled for `rows` and not yet read. `logits` is kept only for a grammar that may yet start."""
 
     rows: list[Sequence]
     tokens: mx.array
@@ -29,6 +29,7 @@ class Launch:
     logprobs: mx.array | None
     top_ids: mx.array | None
     top_logprobs: mx.array | None
+    logits: mx.array | None
 
     def start(self) -> None:
         arrays = (self.tokens, self.sound, self.logprobs, self.top_ids, self.top_logprobs)
@@ -124,7 +125,12 @@ def _launch(rows: list[Sequence], logits: mx.array, tokens: mx.array) -> Launch:
         logprobs=logprobs,
         top_ids=top_ids,
         top_logprobs=top_logprobs,
+        logits=logits if any(_may_start_grammar(row) for row in rows) else None,
     )
+
+
+def _may_start_grammar(row: Sequence) -> bool:
+    return row.request.grammar is not None and not row.grammar_active
 
 
 def _windows(rows: list[Sequence], inputs: mx.array, ahead: Items[int]) -> mx.array:

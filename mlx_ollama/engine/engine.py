@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import mlx.core as mx
 
-from mlx_ollama.engine import scheduler
+from mlx_ollama.engine import grammar, scheduler
 from mlx_ollama.engine.batch import Batch, Launch, Sample, read
 from mlx_ollama.engine.kv_cache import RowCache
 from mlx_ollama.engine.loader import LoadedModel
@@ -22,6 +22,7 @@ from mlx_ollama.engine.sequence import (
     FaultEvent,
     FinishEvent,
     FinishReason,
+    GrammarFault,
     PrefillEvent,
     Request,
     Sequence,
@@ -78,6 +79,7 @@ class Engine:
         self._joining: list[Sequence] = []
         self._launch: Launch | None = None
         self._chunk = scheduler.ChunkSize(target_gap)
+        self._must_redraw = False
         self._events: list[Event] = []
         self._steps = 0
         self._decode_seconds = 0.0
@@ -115,10 +117,11 @@ class Engine:
         return True
 
     def start_grammar(self, request_id: int) -> None:
-        """Constrain from the next token on (thinking has ended)."""
+        """Constrain from the next token on (thinking has ended); the one already sampled is drawn again."""
         sequence = self._sequences.get(request_id)
-        if sequence is not None:
-            sequence.grammar_active = sequence.request.grammar is not None
+        if sequence is not None and sequence.request.grammar is not None:
+            sequence.grammar_active = True
+            self._must_redraw = True
 
     @property
     def has_work(self) -> bool:
@@ -285,6 +288,8 @@ class Engine:
 
     def _decode(self) -> None:
         """Feed what was sampled, read it, and sample again; in that order unless a grammar must know first."""
+        if self._must_redraw:
+            self._redraw()
         pending = self._launch
         rows, inputs, ahead = self._next_inputs(pending)
         self._launch = None
@@ -320,8 +325,36 @@ class Engine:
         return fed, parts[0] if len(parts) == 1 else mx.concatenate(parts), ahead
 
     def _sample_constrained(self, rows: list[Sequence], logits: mx.array, inputs: mx.array) -> None:
-        """Sample with every earlier token known."""
-        raise NotImplementedError
+        """Sample with every earlier token known: rows that ended or shifted meanwhile drop out."""
+        mask = grammar.open_masks(len(rows), self._model.vocab_size)
+        for row, bits in zip(rows, mask, strict=True):
+            if _decodes(row) and row.grammar_active:
+                self._fill(row, bits)
+        alive = [i for i, row in enumerate(rows) if _decodes(row)]
+        if not alive:
+            return
+        if len(alive) < len(rows):
+            index = mx.array(alive)
+            logits, inputs, mask = logits[index], inputs[index], mask[alive]
+        kept = [rows[i] for i in alive]
+        bits = grammar.to_array(mask)
+        self._launch = self._batch.sample(kept, logits, inputs, [0] * len(kept), bits)
+        self._launch.start()
+
+    def _fill(self, row: Sequence, bits: grammar.Mask) -> None:
+        try:
+            row.request.grammar.fill(bits)
+        except GrammarFault as error:
+            self._fault(row, str(error))
+
+    def _redraw(self) -> None:
+        """Sample the pending tokens again, now that a grammar has started; other rows draw the same."""
+        pending, self._launch, self._must_redraw = self._launch, None, False
+        if pending is None or pending.logits is None:
+            self._launch = pending
+            return
+        last = mx.array([row.context[-1] for row in pending.rows], dtype=mx.int32)
+        self._sample_constrained(pending.rows, pending.logits, last)
 
     def _report(self, pending: Launch | None) -> None:
         if pending is None:
@@ -335,6 +368,8 @@ class Engine:
         row = sample.row
         if not sample.sound:
             self._unsound(row)
+            return
+        if row.grammar_active and not self._allow(row, sample.token):
             return
         row.append(sample.token)
         full = len(row.context) >= row.request.num_ctx
@@ -356,6 +391,14 @@ class Engine:
             self._end(row)
         elif full:
             self._begin(row)
+
+    def _allow(self, row: Sequence, token: int) -> bool:
+        try:
+            row.request.grammar.allow(token)
+        except GrammarFault as error:
+            self._fault(row, str(error))
+            return False
+        return True
 
     def _unsound(self, row: Sequence) -> None:
         """On Metal a command that failed late leaves zeros or NaN for everybody; on the CPU it is the model."""

@@ -28,11 +28,19 @@ class SamplingParams:
     top_logprobs: int | None = None  # None: no log-probabilities wanted; 0: only the chosen token's
 
 
+class GrammarFault(Exception):
+    """A constraint that cannot go on; ends its sequence alone."""
+
+
 class Grammar(Protocol):
     """A constraint on what may come next; lives on the engine thread. Built by `engine/grammar.py`."""
 
     def allow(self, token: int) -> None:
-        """Take the token that was sampled."""
+        """Take the token that was sampled. Raises GrammarFault."""
+        ...
+
+    def fill(self, mask: Any) -> None:
+        """Write which tokens may come next, a bit a token, into uint32 words. Raises GrammarFault."""
         ...
 
     @property
