@@ -40,7 +40,7 @@ class CreateRequest(NamedRequest, kw_only=True, omit_defaults=True):
 
     stream: bool = True
     from_: str = field(name="from", default="")
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] | None = None
     adapters: dict[str, str] = field(default_factory=dict)
     draft_files: dict[str, str] = field(default_factory=dict)
     draft_quantize: str = ""

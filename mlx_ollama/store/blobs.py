@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import os
 import re
+import stat
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -133,8 +134,14 @@ class Blobs:
 
     def has(self, digest: Digest) -> bool:
         """Whether it is here, as a regular file."""
-        path = self.path(digest)
-        return path.is_file() and not path.is_symlink()
+        return self._status(digest) is not None
+
+    def _status(self, digest: Digest) -> os.stat_result | None:
+        try:
+            status = self.path(digest).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status if stat.S_ISREG(status.st_mode) else None
 
     def has_address(self, address: str) -> bool:
         """As `has`, for an address from a client; digests in upper case are well formed but never here."""
@@ -143,10 +150,10 @@ class Blobs:
 
     def size(self, digest: Digest) -> int:
         """Bytes; `NotFound` when it is not here."""
-        try:
-            return self.path(digest).lstat().st_size
-        except FileNotFoundError as error:
-            raise NotFound(f'blob "{digest}" not found') from error
+        status = self._status(digest)
+        if status is None:
+            raise NotFound(f'blob "{digest}" not found')
+        return status.st_size
 
     def read(self, digest: Digest, limit: int = MAX_SMALL_BLOB) -> bytes:
         """A small blob's bytes; `NotFound`, or `CorruptData` when it is no file or larger than `limit`."""

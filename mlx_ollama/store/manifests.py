@@ -150,6 +150,10 @@ class Manifests:
             raise NotFound(f"model '{name}' not found")
         return self._load(stored)
 
+    def read_bytes(self, stored: ModelName) -> bytes:
+        """The file of a stored name, unparsed."""
+        return read_regular(self.path(stored), MAX_MANIFEST)
+
     def _load(self, name: ModelName) -> StoredManifest:
         path = self.path(name)
         status = path.lstat()

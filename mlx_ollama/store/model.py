@@ -29,11 +29,12 @@ class Draft(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The configuration blob, keys in Ollama's order; keys that we do not know are left out."""
 
-    model_format: str
-    model_family: str
-    model_families: list[str] | None
-    model_type: str  # parameter count for people: "8.0B"
-    file_type: str  # quantisation: "Q4_K_M"
+    # These five are written even when empty, as Ollama does: a factory keeps them from being omitted.
+    model_format: str = field(default_factory=str)
+    model_family: str = field(default_factory=str)
+    model_families: list[str] | None = field(default_factory=lambda: None)
+    model_type: str = field(default_factory=str)  # parameter count for people: "8.0B"
+    file_type: str = field(default_factory=str)  # quantisation: "Q4_K_M"
     renderer: str = ""
     parser: str = ""
     requires: str = ""
@@ -44,8 +45,8 @@ class Config(Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedding_length: int = 0
     base_name: str = ""
     draft: Draft | None = None
-    architecture: str = "amd64"
-    os: str = "linux"
+    architecture: str = field(default_factory=lambda: "amd64")
+    os: str = field(default_factory=lambda: "linux")
 
 
 class Model:
@@ -88,7 +89,12 @@ class Model:
 
     @cached_property
     def config(self) -> Config:
-        raise NotImplementedError
+        layer = self.manifest.config
+        keys = decode_layer(self._bytes(layer), dict[str, Any], layer.digest)
+        try:
+            return msgspec.convert({k: v for k, v in keys.items() if v is not None}, Config)
+        except msgspec.ValidationError as error:
+            raise missing(layer.digest) from error
 
     @cached_property
     def template(self) -> str | None:
@@ -140,6 +146,12 @@ class Model:
         return {
             layer.name: self._blobs.path(layer.digest) for layer in self.manifest.of_kind("json")
         }
+
+    def check(self) -> None:
+        """`CorruptData` unless every blob is here with its size. Contents are not hashed."""
+        for layer in (self.manifest.config, *self.manifest.layers):
+            if not self._blobs.has(layer.digest) or self._blobs.size(layer.digest) != layer.size:
+                raise missing(layer.digest)
 
     def weight_digests(self) -> list[Digest]:
         """Of all that weights are derived from: parts, projectors, adapters, tensors and files, in order."""
