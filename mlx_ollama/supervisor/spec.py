@@ -1,14 +1,12 @@
 """What the supervisor is asked for, what it is allowed, and what it tells `/api/ps`."""
 
-import sys
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 
 from msgspec import Struct
 
+from mlx_ollama.durations import SECOND
 from mlx_ollama.ipc.messages import Load, Progress
-
-FOREVER = (2**63 - 1) / 1e9  # seconds; Ollama keeps durations in an int64 of nanoseconds
 
 Preparation = Callable[[], AsyncGenerator[Progress | Load, None]]
 
@@ -32,26 +30,22 @@ class RunnerSpec(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """The supervisor's bounds. Seconds are floats; a timeout ≤ 0 never comes.
+    """The supervisor's bounds. Durations are nanoseconds, `durations.FOREVER` for never.
 
     `keep_alive` holds for models whose requests never said one. `memory` is bytes for all runners together,
-    0: ask the machine. `preload_blas`: on Linux, give runners OpenBLAS when it is installed.
+    0: ask the machine; `max_loaded` 0: three. `openblas` is the library preloaded into runners on Linux,
+    None: find one, "": none. `command` starts a runner, the socket's number is appended; (): our own.
     """
 
-    max_loaded: int = 3
+    max_loaded: int = 0
     max_queue: int = 512
     parallel: int = 4
-    keep_alive: float = 300.0
-    load_timeout: float = 300.0
-    hang_timeout: float = 60.0
+    keep_alive: int = 300 * SECOND
+    load_timeout: int = 300 * SECOND
+    hang_timeout: int = 60 * SECOND
     memory: int = 0
-    overhead: int = 0
-    preload_blas: bool = True
-    command: tuple[str, ...] = ()  # what starts a runner; the socket's number is appended. (): our own
-
-    @property
-    def runner_command(self) -> tuple[str, ...]:
-        return self.command or (sys.executable, "-m", "mlx_ollama.runner")
+    openblas: str | None = None
+    command: tuple[str, ...] = ()
 
 
 class LoadedModel(Struct, frozen=True, kw_only=True):
