@@ -48,6 +48,11 @@ def partial_suffix(text: str, tags: tuple[str, ...], at: int = 0) -> int:
     return next((len(start) for start in _starts(tags) if tail.endswith(start)), 0)
 
 
+def without_partial(text: str, tag: str) -> str:
+    """`text` without the beginning of `tag` that it may end with."""
+    return text[: len(text) - partial_suffix(text, (tag,))]
+
+
 class Reader:
     """The text of a reply that no format has taken yet, and what has been made of the rest.
 

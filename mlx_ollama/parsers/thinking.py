@@ -32,7 +32,9 @@ def read_opened_thinking(
     """
     reader = parser.reader
     parser.is_thinking = True
-    tag = yield from reader.until(closing, *calls, sink=reader.thinking, trim=trim)
+    tag = yield from reader.until(
+        closing, *calls, sink=reader.thinking, trim=trim, keep_blank=False
+    )
     if tag in calls:
         reader.put_back(tag)
     else:

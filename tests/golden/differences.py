@@ -83,7 +83,86 @@ def equal(ours: Total, theirs: Total) -> bool:
     )
 
 
-RULES: dict[str, Callable[[Case], bool]] = {}
+def _contains(more: str, less: str) -> bool:
+    """Whether `less` is `more` with pieces left out."""
+    rest = iter(more)
+    return all(character in rest for character in less)
+
+
+def _calls_contain(more: Total, less: Total) -> bool:
+    rest = iter(more.calls)
+    return all(any(_same_call(ours, theirs) for ours in rest) for theirs in less.calls)
+
+
+def _same_call(ours: Any, theirs: Any) -> bool:
+    """Calls alike but for their index."""
+    return (ours[0], ours[2]) == (theirs[0], theirs[2]) and same(ours[3], theirs[3])
+
+
+def _keeps_all(case: Case) -> bool:
+    """Whether we have everything the reference has, and nothing that is not in the reply."""
+    ours, theirs = case.ours, case.theirs
+    return (
+        _contains(ours.content, theirs.content)
+        and _contains(ours.thinking, theirs.thinking)
+        and _contains(case.output, ours.content)
+        and _contains(case.output, ours.thinking)
+        and _calls_contain(ours, theirs)
+    )
+
+
+def _no_blanks(total: Total) -> tuple[str, str]:
+    return "".join(total.content.split()), "".join(total.thinking.split())
+
+
+def kept_end(case: Case) -> bool:
+    """White space or the beginning of a tag at the end of the reply: the reference never gives it out."""
+    ours, theirs = case.ours, case.theirs
+    extra = ours.content[len(theirs.content) :] + ours.thinking[len(theirs.thinking) :]
+    return (
+        ours.content.startswith(theirs.content)
+        and ours.thinking.startswith(theirs.thinking)
+        and case.output.endswith(extra)
+        and len(extra.strip()) < 25
+        and not case.error
+        and same(ours.calls, theirs.calls)
+    )
+
+
+def text_for_error(case: Case) -> bool:
+    """The reference fails the whole reply over one call; we give the call as text, or read it all the same."""
+    return bool(case.error) and _keeps_all(case)
+
+
+def other_split(case: Case) -> bool:
+    """The reference's result depends on the split: ours is that of the reply in one piece."""
+    return not case.error and any(equal(case.ours, other) for other in case.others)
+
+
+def blanks_of_split(case: Case) -> bool:
+    """The reference keeps or drops the white space beside tags by the split; otherwise we agree."""
+    return (
+        not case.error
+        and any(not equal(case.theirs, other) for other in case.others)
+        and _no_blanks(case.ours) == _no_blanks(case.theirs)
+        and same(case.ours.calls, case.theirs.calls)
+    )
+
+
+def dropped_call(case: Case) -> bool:
+    """The reference drops a call that is odd or cut off; we read it, or give it as text."""
+    ours, theirs = case.ours, case.theirs
+    grown = len(ours.calls) > len(theirs.calls) or len(ours.content) > len(theirs.content)
+    return not case.error and grown and _keeps_all(case)
+
+
+RULES: dict[str, Callable[[Case], bool]] = {
+    "kept end": kept_end,
+    "text for error": text_for_error,
+    "other split": other_split,
+    "blanks of split": blanks_of_split,
+    "dropped call": dropped_call,
+}
 
 
 def compare(

@@ -105,6 +105,8 @@ class LeadingCalls:
             if not calls:
                 reader.content(before + text)
                 return
+            if not reader.calls:
+                reader.content(before)
             for call in calls:
                 reader.call(*call)
             before = _blank_end((yield from reader.run(_PUNCTUATION)))

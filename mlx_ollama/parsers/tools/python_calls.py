@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mlx_ollama.api.messages import Tool
-from mlx_ollama.parsers.tools.tool_format import Call
+from mlx_ollama.parsers.tools.tool_format import Call, Enclosed
 from mlx_ollama.parsers.values import MAX_DEPTH, to_float, to_integer
 
 _NAME = re.compile(r"\s*([^\W\d][\w.\-]*)\s*\(")
@@ -161,3 +161,6 @@ def ends_in_value(body: str) -> bool:
     """Whether Python calls break off inside a string."""
     rest = _STRING.sub("", body)
     return "'" in rest or '"' in rest
+
+
+PYTHONIC = Enclosed("<|tool_call_start|>", "<|tool_call_end|>", read_python_calls, ends_in_value)

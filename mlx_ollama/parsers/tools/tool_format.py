@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from mlx_ollama.api.messages import Tool
-from mlx_ollama.parsers.reader import Reader, Steps, partial_suffix
+from mlx_ollama.parsers.reader import Reader, Steps, without_partial
 
 
 class Call(NamedTuple):
@@ -51,13 +51,14 @@ def read_answer(
 class Enclosed:
     """Calls between two tags. `read` makes calls of a body, or None; `is_open` says that a body ends in a value.
 
-    A body that is complete when the reply ends needs no closing tag.
+    A body whose calls are all `is_complete` when the reply ends needs no closing tag.
     """
 
     open: str
     close: str
     read: Callable[[str, Sequence[Tool]], list[Call] | None]
     is_open: Callable[[str], bool] = lambda body: False
+    is_complete: Callable[[Call, Sequence[Tool]], bool] = lambda call, tools: True
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -65,8 +66,10 @@ class Enclosed:
 
     def calls(self, reader: Reader, tag: str, tools: Sequence[Tool]) -> Steps[None]:
         body, close = yield from reader.enclosed(self.close, self.is_open)
-        whole = body if close else body[: len(body) - partial_suffix(body, (self.close,))]
+        whole = body if close else without_partial(body, self.close)
         calls = self.read(whole, tools)
+        if calls and not close and not all(self.is_complete(call, tools) for call in calls):
+            calls = None
         if calls is None:
             reader.refuse(tag + body + close)
         for call in calls or ():
