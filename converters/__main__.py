@@ -27,7 +27,14 @@ def main() -> None:
 @click.option(
     "--progress", type=click.Choice(["bar", "json", "none"]), default="bar", show_default=True
 )
-def convert_command(paths: tuple[Path, ...], dtype: Any, progress: str) -> None:
+@click.option(
+    "--compact/--exact",
+    default=None,
+    help="Requantise types that MLX lacks, or keep them as floats.",
+)
+def convert_command(
+    paths: tuple[Path, ...], dtype: Any, progress: str, compact: bool | None
+) -> None:
     """Write the model SRC (all parts of a split one) as the MLX directory OUT."""
     from converters.convert import convert
 
@@ -35,7 +42,7 @@ def convert_command(paths: tuple[Path, ...], dtype: Any, progress: str) -> None:
     if not sources:
         raise click.UsageError("SRC and OUT are both needed")
     try:
-        convert(sources, out, dtype=dtype, progress=REPORTS[progress])
+        convert(sources, out, dtype=dtype, compact=compact, progress=REPORTS[progress])
     except (SourceError, OSError) as error:
         fail(describe(error), progress == "json")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import VERSION, inventory
-from converters.dtypes import Dtype, Progress, stored_dtype
+from converters.dtypes import Dtype, Progress, is_compact, stored_dtype
 from converters.errors import NoRoom, SourceError
 from converters.gguf.metadata_files import small_files
 from converters.plan import Plan, array_specs, plan
@@ -27,20 +27,22 @@ def convert(
     out: Path,
     *,
     dtype: Dtype | None = None,
+    compact: bool | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write `sources` (the files of one model) as an mlx-lm directory `out`, which must not exist.
 
     `dtype` is that of float tensors, scales and biases; None: what this machine computes in
-    (bf16 with Metal, f32 without). `out` appears complete (temp + fsync + rename) or not at all.
+    (bf16 with Metal, f32 without). `compact`: requantise block formats that MLX cannot hold exactly (Q6_K …)
+    instead of keeping them as floats; None: unless the dtype is f32. `out` appears complete (temp + fsync + rename) or not at all.
     Raises SourceError.
     """
     if out.exists():
         raise SourceError("the output folder exists already")
     report = progress or (lambda *_: None)
     report("reading", 0, 0)
-    made = plan(inventory.read(sources))
     stored = stored_dtype(dtype)
+    made = plan(inventory.read(sources), compact=is_compact(stored, compact))
     with _folder_in_the_making(out) as folder:
         _write(made, stored, folder, report)
     report("done", made.inventory.size, made.inventory.size)

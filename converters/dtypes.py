@@ -8,6 +8,11 @@ Dtype = Literal["f32", "bf16", "f16"]
 Progress = Callable[[str, int, int], None]  # phase, completed bytes, total bytes
 
 
+def is_compact(dtype: str, compact: bool | None) -> bool:
+    """Float32 is for machines without Metal, which dequantise at load anyway: requantising gains nothing."""
+    return dtype != "F32" if compact is None else compact
+
+
 def stored_dtype(dtype: Dtype | None) -> str:
     """In the words of the Safetensors format; None: bfloat16 where Metal computes, else float32."""
     if dtype is None:

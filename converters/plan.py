@@ -40,7 +40,6 @@ class Output:
     source: Tensor
     shape: tuple[int, ...]
     becomes: Quantization | None
-    exact: bool = True
     rows: Array | None = None
     columns: Array | None = None
     values: Values | None = None
@@ -58,15 +57,18 @@ class Plan:
     outputs: tuple[Output, ...]  # in the source's order: one pass over the file
 
 
-def plan(inventory: Inventory) -> Plan:
-    """Raises Unsupported and InvalidSource."""
+def plan(inventory: Inventory, *, compact: bool) -> Plan:
+    """`compact`: block formats that fit none of MLX's are requantised; otherwise they become floats.
+
+    Raises Unsupported and InvalidSource.
+    """
     require_supported(inventory.architecture)
     family = load_family(inventory.architecture)
     source = Source(inventory)
     config = family.configure(source)
     _check_layers(source)
     outputs = tuple(
-        _output(tensor, family, config)
+        _output(tensor, family, config, compact)
         for tensor in inventory.tensors
         if tensor.name not in family.unused
     )
@@ -91,15 +93,14 @@ def _check_names(outputs: tuple[Output, ...]) -> None:
         invalid(f'two tensors become "{repeated[0]}"')
 
 
-def _output(tensor: Tensor, family: Family, config: Config) -> Output:
+def _output(tensor: Tensor, family: Family, config: Config, compact: bool) -> Output:
     name, rule = _target(tensor, family)
-    becomes, exact = _becomes(tensor, rule)
+    becomes = _becomes(tensor, rule, compact)
     return Output(
         name=name,
         source=tensor,
         shape=tuple(reversed(tensor.shape)),
         becomes=becomes,
-        exact=exact,
         rows=rule.rows(config, num_rows(tensor)) if rule.rows else None,
         columns=rule.columns(config, tensor.shape[0]) if rule.columns else None,
         values=rule.values or _norm_shift(tensor, family),
@@ -129,17 +130,15 @@ def _norm_shift(tensor: Tensor, family: Family) -> Values | None:
     return lambda array: array + shift
 
 
-def _becomes(tensor: Tensor, rule: Rule) -> tuple[Quantization | None, bool]:
+def _becomes(tensor: Tensor, rule: Rule, compact: bool) -> Quantization | None:
     if tensor.type in FLOATS:
-        return None, True
+        return None
     found = FORMATS.get(tensor.type)
     if found is None:
-        raise Unsupported(
-            f'tensor "{tensor.name}" has type {tensor.type}, which is not supported yet'
-        )
-    if len(tensor.shape) == 1 or rule.values is not None:
-        return None, found.exact
-    return found.becomes, found.exact
+        text = f'tensor "{tensor.name}" has type {tensor.type}, which is not supported yet'
+        raise Unsupported(text)
+    is_matrix = len(tensor.shape) > 1 and rule.values is None
+    return found.becomes if is_matrix and (found.is_exact or compact) else None
 
 
 def quantization_config(outputs: tuple[Output, ...]) -> dict[str, Any]:

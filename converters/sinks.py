@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from converters import inventory
-from converters.dtypes import Dtype, Progress, stored_dtype
+from converters.dtypes import Dtype, Progress, is_compact, stored_dtype
 from converters.gguf.metadata_files import small_files
 from converters.plan import ArraySpec, plan
 from converters.safetensors.writer import ShardWriter
@@ -25,14 +25,19 @@ class LiveModel:
 
 
 def live(
-    sources: Sequence[Path], *, dtype: Dtype | None = None, progress: Progress | None = None
+    sources: Sequence[Path],
+    *,
+    dtype: Dtype | None = None,
+    compact: bool | None = None,
+    progress: Progress | None = None,
 ) -> LiveModel:
     """`sources` as a live model: no byte is written. Imports MLX when the first weight is taken.
 
-    `dtype` None: what this machine computes in. Raises SourceError, here or while weights are taken.
+    `dtype`, `compact` as in `convert`. Raises SourceError, here or while weights are taken.
     """
-    made = plan(inventory.read(sources))
-    arrays = stream(made, stored_dtype(dtype))
+    stored = stored_dtype(dtype)
+    made = plan(inventory.read(sources), compact=is_compact(stored, compact))
+    arrays = stream(made, stored)
     return LiveModel(
         config=made.config,
         files=small_files(made.inventory, made.config),

@@ -16,7 +16,7 @@ from converters.inventory import Tensor
 from converters.plan import ArraySpec, Output, Plan, array_specs
 from converters.rounding import from_stored, rounding, stored
 
-CHUNK_BYTES = 1 << 20  # of source: fits the cache with what it becomes
+CHUNK_BYTES = 1 << 18  # of source: fits the cache with what it becomes
 
 
 class StoredArray(NamedTuple):

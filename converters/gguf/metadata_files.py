@@ -20,7 +20,7 @@ END_KEYS = ("eos", "eot", "eom")
 END_NAMES = frozenset({
     "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
     "<|end|>", "<|return|>", "<|call|>", "<EOT>", "_<EOT>", "<|END_OF_TURN_TOKEN|>", "<|end_of_turn|>",
-    "<turn|>", "<｜end▁of▁sentence｜>",  # noqa: RUF001 - DeepSeek's own
+    "<turn|>", "<｜end▁of▁sentence｜>",
 })  # fmt: skip
 """Control tokens that end a turn whatever the metadata says, by the names llama.cpp knows."""
 

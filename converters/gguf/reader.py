@@ -122,7 +122,7 @@ def _read_entry(cursor: Cursor) -> _Entry:
     elements, size = BLOCKS[type_name]
     if shape[0] % elements:
         invalid(f'tensor "{name}": rows of {shape[0]} are not whole {type_name} blocks')
-    label = "MXFP4_OLLAMA" if kind == OLLAMA_MXFP4_ID else type_name
+    label = "MXFP4_PAIRS" if kind == OLLAMA_MXFP4_ID else type_name
     return _Entry(name, label, shape, prod(shape) // elements * size, offset)
 
 

@@ -33,6 +33,7 @@ BLOCKS: dict[str, tuple[int, int]] = {  # type → (elements, bytes) of one bloc
     "TQ1_0": (256, 54),
     "TQ2_0": (256, 66),
     "MXFP4": (32, 17),
+    "MXFP4_PAIRS": (32, 17),
     "NVFP4": (64, 36),
     "Q1_0": (128, 18),
     "Q2_0": (64, 18),

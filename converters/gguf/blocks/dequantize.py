@@ -9,6 +9,8 @@ from converters.gguf.cursor import invalid
 
 def dequantized(blocks: Bytes, form: Format) -> Floats:
     """uint8 [blocks, block bytes] → float32 [blocks, values]."""
+    if form.values is not None:
+        return form.values(blocks)
     return unpacked(form.repack(blocks, lambda scales: scales), form.becomes)
 
 

@@ -44,13 +44,22 @@ Repack = Callable[[Bytes, Rounding], Packed]
 """uint8 [blocks, block bytes] to MLX's layout."""
 
 
+ValuesOf = Callable[[Bytes], Floats]
+"""uint8 [blocks, block bytes] to float32 [blocks, values]."""
+
+
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A ggml type. `exact`: the MLX weights are the source's own values (before rounding of scales)."""
+    """A ggml type. Repacking is exact (but for the rounding of scales) unless `values` is there: then it is
+    a requantisation of those values."""
 
     repack: Repack
     becomes: Quantization
-    exact: bool = True
+    values: ValuesOf | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        return self.values is None
 
 
 def half(raw: Bytes) -> Floats:

@@ -8,12 +8,12 @@ from converters.gguf.blocks.pack import nibbles_in_order, pack
 
 def q4_0(blocks: Bytes, _: Rounding) -> Packed:
     scale = half(blocks[:, :2])
-    return Packed(nibbles_in_order(blocks[:, 2:]), scale, -8 * scale)
+    return Packed(nibbles_in_order(blocks, 2), scale, -8 * scale)
 
 
 def q4_1(blocks: Bytes, _: Rounding) -> Packed:
     scale_and_minimum = half(blocks[:, :4])
-    codes = nibbles_in_order(blocks[:, 4:])
+    codes = nibbles_in_order(blocks, 4)
     return Packed(codes, scale_and_minimum[:, :1], scale_and_minimum[:, 1:])
 
 

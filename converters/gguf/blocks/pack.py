@@ -1,6 +1,7 @@
 """Codes to MLX's layout: a little-endian bit stream along each row."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from converters.gguf.blocks.format import Bytes
 
@@ -39,18 +40,41 @@ def unpack(packed: Bytes, bits: int) -> Bytes:
     return np.packbits(padded, axis=-1, bitorder="little")[..., 0]
 
 
-def nibbles_in_order(halves: Bytes) -> Bytes:
-    """ggml keeps values j and j + 16 in one byte; MLX wants neighbours. [n, 16] → [n, 16]."""
-    words = np.ascontiguousarray(halves).view("<u8")  # [n, 2]: 8 bytes = 8 low and 8 high nibbles
-    low = _squeeze(words & 0x0F0F0F0F0F0F0F0F)
-    high = _squeeze((words >> 4) & 0x0F0F0F0F0F0F0F0F)
-    out = np.empty((len(words), 4), "<u4")
-    out[:, 0:2], out[:, 2:4] = low, high
+def nibbles_in_order(blocks: Bytes, at: int) -> Bytes:
+    """The 16 bytes at `at` of each block; ggml keeps values j and j + 16 in one byte, MLX neighbours.
+
+    [n, block bytes] → [n, 16]. Word by word over all blocks: numpy is slow over short rows.
+    """
+    words = np.dtype(
+        {
+            "names": ["a", "b"],
+            "formats": ["<u8"] * 2,
+            "offsets": [at, at + 8],
+            "itemsize": blocks.shape[1],
+        }
+    )
+    records = np.ascontiguousarray(blocks).view(words)[:, 0]
+    out = np.empty((len(blocks), 4), "<u4")
+    for i, name in enumerate("ab"):
+        out[:, i], out[:, i + 2] = part_nibbles(records[name].astype("<u8"))
     return out.view(np.uint8)
 
 
-def _squeeze(words: np.ndarray) -> np.ndarray:
-    """Eight nibbles, one a byte of a 64-bit word, to 32 bits in place of 64."""
-    words = (words | (words >> 4)) & 0x00FF00FF00FF00FF
-    words = (words | (words >> 8)) & 0x0000FFFF0000FFFF
-    return (words | (words >> 16)).astype("<u4")
+def part_nibbles(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """uint64 [n], eight bytes of two nibbles → their low nibbles and their high ones, 32 bits each.
+
+    `words` is used up. The middle nibbles of each two bytes change places, then bytes are taken in turn.
+    """
+    moved = words >> np.uint64(4)
+    moved ^= words
+    moved &= MIDDLE
+    words ^= moved
+    moved <<= np.uint64(4)
+    words ^= moved
+    pairs = words.view("<u2")
+    low = pairs.astype(np.uint8)
+    pairs >>= np.uint16(8)
+    return low.view("<u4"), pairs.astype(np.uint8).view("<u4")
+
+
+MIDDLE = np.uint64(0x00F000F000F000F0)
