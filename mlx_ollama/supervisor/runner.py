@@ -63,7 +63,7 @@ class Runner:
     @classmethod
     async def start(cls, load: Load, limits: Limits) -> "Runner":
         """Spawn and send `load`; LoadFailed when not even that works. Then `wait_loaded`."""
-        command = limits.command or child.command("mlx_ollama.runner")
+        command = limits.command or child.command("mlx_ollama.runner", watches="socket")
         try:
             process = await RunnerProcess.start(command, load.model, limits.openblas)
         except OSError as error:

@@ -9,7 +9,7 @@ from mlx_ollama.supervisor.process import blas_environment, describe_exit
 
 
 def test_a_child_finds_this_package_in_isolation():
-    command = child.command("this", "argument")
+    command = child.command("this", "argument", watches="socket")
     code = command[3].replace('runpy.run_module(module, run_name="__main__", alter_sys=True)', "")
     code += "\nimport mlx_ollama; print(module, sys.argv[1:], sys.flags.isolated)"
     done = subprocess.run(
@@ -21,7 +21,7 @@ def test_a_child_finds_this_package_in_isolation():
 def test_a_child_whose_parent_is_gone_does_not_begin():
     if sys.platform != "linux":
         pytest.skip("parent death is a socket's end elsewhere")
-    command = child.command("this")
+    command = child.command("this", watches="socket")
     command[6] = "1"
     assert subprocess.run(command, capture_output=True, check=False).returncode == 1
 
