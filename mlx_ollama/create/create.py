@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from typing import TypeVar
 
 from mlx_ollama.api.models import CreateRequest, Progress
 from mlx_ollama.conversion import Conversions
@@ -12,6 +11,7 @@ from mlx_ollama.create.base import from_model
 from mlx_ollama.create.checks import Wanted, check, examine
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.files import from_files
+from mlx_ollama.create.threads import in_thread
 from mlx_ollama.errors import NotFound
 from mlx_ollama.store.names import ModelName
 from mlx_ollama.store.store import Store
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 Lines = AsyncGenerator[Progress]
 # How an absent base is fetched: the registry's pull, as progress lines; None while there is no registry client.
 Pull = Callable[[ModelName], Lines]
-Item = TypeVar("Item")
 
 
 async def create(
@@ -97,10 +96,3 @@ def _additions(draft: Draft, wanted: Wanted) -> Iterator[Progress]:
     yield from draft.replace_messages(request.messages)
     for key in ("renderer", "parser", "requires"):
         draft.config[key] = getattr(request, key) or draft.config.get(key, "")
-
-
-async def in_thread(items: Iterator[Item]) -> AsyncGenerator[Item]:
-    """An iterator that blocks, each step of it in a thread."""
-    end = object()
-    while (item := await asyncio.to_thread(next, items, end)) is not end:
-        yield item  # type: ignore[misc]

@@ -32,10 +32,13 @@ class Draft(Struct, kw_only=True):
             status=f"{'creating new' if is_new else 'using existing'} layer {layer.digest}"
         )
 
-    def add_blob(self, kind: str, digest: Digest, name: str = "") -> Progress:
+    def add_blob(
+        self, kind: str, digest: Digest, name: str = "", *, is_new: bool = False
+    ) -> Progress:
         """A layer of a blob that is here already."""
         size = self.blobs.size(digest)
-        return self.add(Layer(media_type=LAYER_PREFIX + kind, digest=digest, size=size, name=name))
+        layer = Layer(media_type=LAYER_PREFIX + kind, digest=digest, size=size, name=name)
+        return self.add(layer, is_new=is_new)
 
     def add_content(self, kind: str, content: bytes) -> Progress:
         digest, is_new = self.blobs.put(content)

@@ -14,6 +14,7 @@ from mlx_ollama.create.chat_templates import detect, is_plain
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.quantization import check_source
+from mlx_ollama.create.threads import in_thread
 from mlx_ollama.errors import CorruptData, InvalidRequest, MlxOllamaError
 from mlx_ollama.ipc.messages import Load, Progress as Converted
 from mlx_ollama.store.blobs import Blobs
@@ -36,7 +37,10 @@ async def from_files(
         found.append(await asyncio.to_thread(gguf.read_gguf, draft.blobs, text))
     sources = await asyncio.to_thread(gguf.sort_sources, draft.blobs, found)
     check_quantize(wanted, sources.model())
-    yield Progress(status="verifying conversion")
+    yield Progress(status=gguf.VERIFYING)
+    async with aclosing(in_thread(gguf.canonicalise(draft.blobs, sources))) as lines:
+        async for line in lines:
+            yield line
     if conversions is not None and sources.model() is not None:
         async with aclosing(_convert(draft, wanted, sources, conversions)) as lines:
             async for line in lines:
@@ -91,7 +95,7 @@ async def _convert(
 
 
 def _line(event: Converted) -> Progress:
-    return Progress(status="verifying conversion", total=event.total, completed=event.completed)
+    return Progress(status=gguf.VERIFYING, total=event.total, completed=event.completed)
 
 
 def _layers(draft: Draft, wanted: Wanted, sources: gguf.Sources) -> Iterator[Progress]:

@@ -1,6 +1,7 @@
 """Uploaded GGUF files to layers."""
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from converters.architectures import require_supported
 from converters.errors import SourceError
 from converters.inventory import Inventory
 from mlx_ollama.api.models import Progress
+from mlx_ollama.create.canonical import Canonical
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.errors import CorruptData, InvalidRequest
 from mlx_ollama.store.blobs import Blobs, Digest
@@ -18,6 +20,9 @@ from mlx_ollama.store.durable import open_regular
 from mlx_ollama.store.humanise import human_number
 
 MAGIC = b"GGUF"
+SPARE_BYTES = 64 << 20  # left free on the disk
+REPORT_BYTES = 16 << 20
+VERIFYING = "verifying conversion"
 
 
 Found = tuple[Digest, Inventory | None]
@@ -31,6 +36,7 @@ class Sources(Struct, kw_only=True):
     projectors: list[Digest] = field(default_factory=list)
     adapters: list[Digest] = field(default_factory=list)
     inventories: dict[Digest, Inventory] = field(default_factory=dict)
+    new: set[Digest] = field(default_factory=set)  # not uploaded but made
 
     def model(self) -> Inventory | None:
         return self.inventories.get(self.weights[0]) if self.weights else None
@@ -121,6 +127,30 @@ def _join_parts(blobs: Blobs, sources: Sources) -> None:
     sources.inventories[sources.weights[0]] = whole
 
 
+def canonicalise(blobs: Blobs, sources: Sources) -> Iterator[Progress]:
+    """Put the weights into Ollama's form, as one file. Blocks; a line for every few MiB.
+
+    The file stays as it was uploaded when that is the same, or when the disk has no room for another.
+    """
+    model = sources.model()
+    if model is None:
+        return
+    form = Canonical(model)
+    if form.is_source() or shutil.disk_usage(blobs.folder).free < form.size + SPARE_BYTES:
+        return
+    told = 0
+    with blobs.writer() as writer:
+        for piece in form.pieces():
+            writer.write(piece)
+            if writer.size - told >= REPORT_BYTES:
+                told = writer.size
+                yield Progress(status=VERIFYING, total=form.size, completed=told)
+        digest = writer.commit()
+    sources.weights = [digest]
+    sources.inventories[digest] = read_paths([blobs.path(digest)])
+    sources.new.add(digest)
+
+
 def check_architecture(model: Inventory) -> None:
     """Refuse here what would be refused at load."""
     try:
@@ -138,7 +168,7 @@ def add_layers(draft: Draft, sources: Sources) -> Iterator[Progress]:
     }
     for kind, digests in kinds.items():
         for digest in digests:
-            yield draft.add_blob(kind, digest)
+            yield draft.add_blob(kind, digest, is_new=digest in sources.new)
     describe(draft, sources)
 
 
