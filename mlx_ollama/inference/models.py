@@ -116,13 +116,13 @@ class Models:
         )
 
 
-def check_format(wanted: Raw) -> Raw:
+def check_format(wanted: Raw) -> bytes:
     """The format of a request, empty for none. `InvalidRequest` unless it is "json" or a schema object."""
     text = bytes(wanted).strip()
     if text in NO_FORMAT:
-        return Raw(b"")
+        return b""
     if text == b'"json"' or text.startswith(b"{"):
-        return Raw(text)
+        return text
     shown = durations.quote(text.decode("utf-8", "replace"))
     raise InvalidRequest(f'invalid format: {shown}; expected "json" or a valid JSON Schema object')
 

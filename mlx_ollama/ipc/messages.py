@@ -7,7 +7,7 @@ Durations are integer nanoseconds.
 
 from typing import Literal
 
-from msgspec import Raw, Struct, field
+from msgspec import Struct, field
 
 from mlx_ollama.api.messages import Logprob, Message, Think, Tool, ToolCall
 from mlx_ollama.api.options import Options
@@ -57,7 +57,7 @@ class Generation(Struct, kw_only=True, omit_defaults=True):
     id: int
     options: Options = field(default_factory=Options)
     think: Think = None
-    format: Raw = Raw()
+    format: bytes = b""
     truncate: bool = True
     shift: bool = True
     logprobs: bool = False

@@ -3,8 +3,6 @@
 import threading
 from collections.abc import Callable
 
-from msgspec import Raw
-
 from mlx_ollama.engine.grammar import Compiler, InvalidGrammar
 from mlx_ollama.engine.sequence import Grammar
 from mlx_ollama.errors import InvalidRequest
@@ -26,9 +24,9 @@ class Formats:
         """Whether the vocabulary has been read."""
         return self._compiler is not None
 
-    def grammar(self, wanted: Raw) -> Grammar | None:
+    def grammar(self, wanted: bytes) -> Grammar | None:
         """The constraint that `format` asks for, None for none. Raises InvalidRequest."""
-        source = bytes(wanted).strip()
+        source = wanted.strip()
         if source in _NONE:
             return None
         if source != b'"json"' and not source.startswith(b"{"):

@@ -88,13 +88,17 @@ async def serve(settings: Settings) -> None:
     """Serve until a signal. `PortInUse` before anything was started."""
     sockets = open_sockets(settings.host, settings.port)
     _allow_many_files()
-    services = _services(settings)
-    server = _Server(_uvicorn_config(create_app(services, _lifespan(services))))
     for sock in sockets:
         host, port = sock.getsockname()[:2]
         logger.info("listening on %s (version %s)", _shown(host, port), __version__)
     _warn(settings)
-    await server.serve(sockets=sockets)
+    await http_server(make_services(settings)).serve(sockets=sockets)
+
+
+def http_server(services: Services) -> uvicorn.Server:
+    """What serves those services; `should_exit` ends it, and their supervisor with it."""
+    app = create_app(services, _lifespan(services))
+    return _Server(_uvicorn_config(app))
 
 
 def _warn(settings: Settings) -> None:
@@ -107,25 +111,28 @@ def _warn(settings: Settings) -> None:
         )
 
 
-def _services(settings: Settings) -> Services:
+def make_services(settings: Settings, limits: Limits | None = None) -> Services:
+    """Everything that the handlers work with; inside the running loop."""
     store = Store(settings.models, settings.cache, noprune=settings.noprune)
     conversions = Conversions(settings.cache, max_bytes=settings.cache_limit)
-    supervisor = Supervisor(
-        Limits(
-            max_loaded=settings.max_loaded_models,
-            max_queue=settings.max_queue,
-            parallel=settings.num_parallel,
-            keep_alive=settings.keep_alive,
-            load_timeout=settings.load_timeout,
-            openblas=settings.openblas,
-        )
-    )
+    supervisor = Supervisor(limits or _limits(settings))
     return Services(
         settings=settings,
         store=store,
         conversions=conversions,
         supervisor=supervisor,
         models=Models(settings, store, conversions, supervisor),
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_loaded=settings.max_loaded_models,
+        max_queue=settings.max_queue,
+        parallel=settings.num_parallel,
+        keep_alive=settings.keep_alive,
+        load_timeout=settings.load_timeout,
+        openblas=settings.openblas,
     )
 
 

@@ -15,15 +15,17 @@ from mlx_ollama.server.streaming import Answer, last
 
 
 @route("/api/blobs/{digest:str}", http_method=["HEAD"])
-async def blob_exists(request: Call, digest: str) -> ASGIApp:
+async def blob_exists(request: Call) -> ASGIApp:
+    digest = request.path_params["digest"]
     if not await asyncio.to_thread(services_of(request).store.blobs.has_address, digest):
         raise NotFound(f'blob "{digest}" not found')
     return Reply()
 
 
 @post("/api/blobs/{digest:str}", request_max_body_size=None)
-async def upload_blob(request: Call, digest: str) -> ASGIApp:
+async def upload_blob(request: Call) -> ASGIApp:
     """What is here already is answered without reading the body."""
+    digest = request.path_params["digest"]
     is_new = await services_of(request).store.blobs.receive(digest, request.stream())
     return Reply(status=201 if is_new else 200)
 

@@ -1,0 +1,61 @@
+"""A client that leaves stops what it asked for, wherever that is."""
+
+import asyncio
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.runner import Script
+from tests.fakes.site import Site, site
+
+pytestmark = pytest.mark.anyio
+
+
+async def _leave(place: Site, body: dict[str, object], after: str) -> None:
+    """Ask, wait for a line in the journal, and hang up."""
+    text = json.dumps({"model": "m", "prompt": "x"} | body).encode()
+    head = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", place.port)
+    writer.write(head % len(text) + text)
+    await place.journalled(after)
+    writer.close()
+
+
+async def _ended(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        while True:
+            os.kill(pid, 0)
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_generation_stops(tmp_path: Path, stream: bool) -> None:
+    async with site(tmp_path, Script(trouble="wait", after=1)) as place:
+        await _leave(place, {"stream": stream}, after="wait")
+        assert await place.journalled("abort")
+
+
+async def test_a_request_before_its_first_token_stops(tmp_path: Path) -> None:
+    async with site(tmp_path, Script(trouble="wait", after=0)) as place:
+        await _leave(place, {}, after="wait")
+        assert await place.journalled("abort")
+
+
+async def test_a_load_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    async with site(tmp_path, Script(load_trouble="wait")) as place:
+        await _leave(place, {}, after="load")
+        pid = int((await place.journalled("load")).rsplit(" ", 1)[1])
+        await _ended(pid)
+
+
+async def test_a_queued_request_never_reaches_the_runner(tmp_path: Path) -> None:
+    async with site(tmp_path, Script(trouble="wait", after=1, parallel=1)) as place:
+        first = asyncio.create_task(place.post("/api/generate", model="m", prompt="one"))
+        await place.journalled("wait")
+        await _leave(place, {"prompt": "two"}, after="wait")
+        first.cancel()
+        await place.journalled("abort")
+        assert len(place.journal("request")) == 1
