@@ -136,6 +136,7 @@ class _Template(Expressions):
                     ran = True
                     self._round(node, Value(INT, at), item)
             case Kind.MAP:
+                self._limits.scan(len(value.data or "") << 8)
                 for key, item in sorted_entries(value):
                     ran = True
                     self._round(node, key, item)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from mlx_ollama.prompt.conversation import TemplateError
 from mlx_ollama.prompt.go_strconv import encode, quote
 from mlx_ollama.prompt.go_template.functions import CallError, Function, call
-from mlx_ollama.prompt.go_template.limits import Limits
+from mlx_ollama.prompt.go_template.limits import MAX_VARIABLES, Limits
 from mlx_ollama.prompt.go_template.nodes import (
     BoolNode,
     ChainNode,
@@ -107,6 +107,8 @@ class Expressions:
         value = _MISSING
         for command in pipe.commands:
             value = unwrap(self._command(dot, command, value))
+        if len(self._variables) > MAX_VARIABLES:
+            raise self._error(f"more than {MAX_VARIABLES} variables")
         for variable in pipe.declared:
             if pipe.is_assignment:
                 self._assign(variable.names[0], value)
@@ -241,6 +243,7 @@ class Expressions:
         ]
         if final is not _MISSING:
             values.append(self._checked(final, _parameter(function, len(values))))
+        self._limits.scan(sum(map(_size, values)))
         try:
             if name == "call":
                 return call(str(arguments[0]) if arguments else "", values[0])
@@ -311,6 +314,11 @@ class Expressions:
         if value.type is not STRING:
             raise self._error(f"wrong type for value; expected string; got {_type_name(value)}")
         return value
+
+
+def _size(value: Value) -> int:
+    value = unwrap(value)
+    return len(value.data or "") if value.kind in (Kind.STRING, Kind.MAP) else 0
 
 
 def _parameter(function: Function, at: int) -> str:

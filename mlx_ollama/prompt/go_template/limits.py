@@ -4,7 +4,8 @@ from mlx_ollama.prompt.conversation import TemplateError
 
 MAX_STEPS = 1_000_000
 MAX_OUTPUT = 4 << 20  # characters of the result
-MAX_MADE = 32 << 20  # characters of all strings that functions made
+MAX_MADE = 8 << 20  # characters of all strings that functions made
+MAX_VARIABLES = 1000  # visible at once
 MAX_TEMPLATE_DEPTH = 40  # Go stops at 100000, with the same words
 
 
@@ -20,6 +21,10 @@ class Limits:
         self.steps -= 1
         if self.steps < 0:
             raise TemplateError(f"template takes more than {MAX_STEPS} steps")
+
+    def scan(self, size: int) -> None:
+        """Work on something of that many characters or entries that leaves nothing behind."""
+        self.steps -= size >> 8
 
     def write(self, size: int) -> None:
         self.output -= size

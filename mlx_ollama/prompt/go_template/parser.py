@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from mlx_ollama.prompt.conversation import TemplateError
 from mlx_ollama.prompt.go_strconv import quote, unquote
+from mlx_ollama.prompt.go_template.limits import MAX_VARIABLES
 from mlx_ollama.prompt.go_template.lexer import Kind, Token, tokenize
 from mlx_ollama.prompt.go_template.literals import number_node
 from mlx_ollama.prompt.go_template.nodes import (
@@ -289,6 +290,8 @@ class _Parser:
         self._next_non_space()
         pipe.declared.append(VariableNode(variable.position, [variable.value]))
         self._variables.append(variable.value)
+        if len(self._variables) > MAX_VARIABLES:
+            raise self._error(f"more than {MAX_VARIABLES} variables")
         if not is_comma:
             pipe.is_assignment = following.kind is Kind.ASSIGN
             return False
