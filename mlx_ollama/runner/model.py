@@ -75,7 +75,7 @@ def load_text(load: Load, loaded: LoadedModel) -> Model:
     end_tokens = tokenizer.end_tokens(_stated_ends(files))
     return Model(
         tokenizer=tokenizer,
-        prompter=Prompter(load.prompting, _chat_template(files, config)),
+        prompter=Prompter(load.prompting, _chat_template(files, config), tokenizer.added_texts),
         formats=Formats(lambda: Compiler(source.decode(), loaded.vocab_size, end_tokens)),
         end_tokens=end_tokens,
         num_ctx=context_window(load.num_ctx, loaded.context_length),

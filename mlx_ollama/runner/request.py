@@ -54,6 +54,7 @@ class _Prompt:
     text: str
     image_count: int = 0
     speech: Speech | None = None  # None: raw, the answer is not parsed
+    last_message: Message | None = None
 
 
 def window(message: Chat | Generate, model: Model) -> int:
@@ -124,8 +125,12 @@ def _conversation_prompt(
         count = partial(_count, speech, model, limit)
         messages = fitting_messages(messages, count, limit)
     text = speech.render_messages(messages)
-    speech.last_message = messages[-1] if messages else None
-    return _Prompt(text=text, image_count=count_images(messages), speech=speech)
+    return _Prompt(
+        text=text,
+        image_count=count_images(messages),
+        speech=speech,
+        last_message=messages[-1] if messages else None,
+    )
 
 
 def _count(speech: Speech, model: Model, limit: int, messages: list[Message]) -> int:
@@ -215,4 +220,4 @@ def _shown(speech: Speech | None, stops: list[str]) -> Callable[[str], bool]:
 
 def _parser(prompt: _Prompt) -> Callable[[], OutputParser] | None:
     speech = prompt.speech
-    return None if speech is None else lambda: speech.parser(prompt.text)
+    return None if speech is None else lambda: speech.parser(prompt.text, prompt.last_message)

@@ -22,16 +22,22 @@ class StopMatcher:
         if not self._stops:
             return text
         self._held += text
-        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if found:
+        found = self._first_complete()
+        if found >= 0:
             self.is_stopped = True
-            return self._release(min(found))
+            return self._release(found)
         return self._release(len(self._held) - self._may_still_match())
 
     def finish(self) -> str:
         """The answer has ended another way: what was held back is text after all."""
         held, self._held = self._held, ""
         return "" if self.is_stopped else held
+
+    def _first_complete(self) -> int:
+        """Where the stop string begins that was complete first, however the text was split; -1 for none."""
+        places = ((self._held.find(stop), len(stop)) for stop in self._stops)
+        ends = [(place + size, place) for place, size in places if place >= 0]
+        return min(ends)[1] if ends else -1
 
     def _release(self, size: int) -> str:
         out, self._held = self._held[:size], self._held[size:]
