@@ -22,6 +22,8 @@ BLANKS = (
     "\u2028\u2029\u202f\u205f\u3000"
 )
 
+BLANK_RUN = re.compile(f"[{BLANKS}]*")
+
 _STRUCTURE = re.compile(r'[\[\]{}"\\]')
 _MAX_INNER_CLOSES = 8  # closing tags taken as part of one call's values, so that work stays linear
 
@@ -29,11 +31,6 @@ _MAX_INNER_CLOSES = 8  # closing tags taken as part of one call's values, so tha
 @lru_cache(maxsize=256)
 def _pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, tags)))
-
-
-@lru_cache(maxsize=16)
-def _run_of(characters: str) -> re.Pattern[str]:
-    return re.compile(f"[{re.escape(characters)}]*")
 
 
 @lru_cache(maxsize=256)
@@ -186,11 +183,11 @@ class Reader:
                 return ""
             yield
 
-    def run(self, characters: str = BLANKS) -> Steps[str]:
-        """Take and return what comes next of `characters`, by default white space."""
+    def run(self, pattern: re.Pattern[str] = BLANK_RUN) -> Steps[str]:
+        """Take and return what comes next of a set of characters (`[…]*`), by default white space."""
         pieces: list[str] = []
         while True:
-            found = _run_of(characters).match(self._text, self._at)
+            found = pattern.match(self._text, self._at)
             pieces.append(self._take(found.end() - self._at if found else 0))
             if self.ended or self._at < len(self._text):
                 return "".join(pieces)

@@ -24,16 +24,22 @@ def read_thinking(
 
 
 def read_opened_thinking(
-    parser: Format, closing: str, *, calls: tuple[str, ...] = (), trim: bool = True
+    parser: Format,
+    closing: str,
+    *,
+    calls: tuple[str, ...] = (),
+    trim: bool = True,
+    drop: bool = False,
 ) -> Steps[None]:
     """Thinking that has begun, to its closing tag or to the beginning of a call, which is left to be read.
 
-    With `trim` white space before the end is dropped; that after the closing tag always is.
+    With `trim` white space before the end is dropped; that after the closing tag always is. With `drop`, for
+    who did not ask for it, so is the thinking.
     """
     reader = parser.reader
     parser.is_thinking = True
     tag = yield from reader.until(
-        closing, *calls, sink=reader.thinking, trim=trim, keep_blank=False
+        closing, *calls, sink=reader.drop if drop else reader.thinking, trim=trim, keep_blank=False
     )
     if tag in calls:
         reader.put_back(tag)

@@ -28,14 +28,14 @@ def to_integer(text: str) -> int | float:
     return to_float(text)
 
 
-def to_float(text: str) -> float:
-    """A finite float, else ValueError."""
+def to_float(text: str) -> int | float:
+    """A finite number, whole ones as int (they print so in JSON); else ValueError."""
     if len(text) > _MAX_DIGITS and _INTEGER.fullmatch(text):
         raise ValueError("number too long")
     number = float(text)
     if number - number != 0:
         raise ValueError("number out of range")
-    return number
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
 def _refuse(text: str) -> NoReturn:
@@ -150,8 +150,7 @@ def _to_int64(text: str) -> int:
 def _to_number(text: str) -> int | float:
     if not _NUMBER.fullmatch(text):
         raise ValueError("not a number")
-    number = to_float(text)
-    return int(number) if number.is_integer() and abs(number) < 2**63 else number
+    return to_float(text)
 
 
 def _to_list(text: str) -> list[Any]:

@@ -2,7 +2,10 @@
 
 from mlx_ollama.parsers.builtin import (
     cogito,
+    cohere,
     deepseek3,
+    functiongemma,
+    gemma4,
     glm,
     lfm2,
     ministral,
@@ -19,7 +22,10 @@ from mlx_ollama.parsers.builtin.builtin import Builtin
 
 BUILTINS: dict[str, Builtin] = {
     **cogito.NAMES,
+    **cohere.NAMES,
     **deepseek3.NAMES,
+    **functiongemma.NAMES,
+    **gemma4.NAMES,
     **glm.NAMES,
     **lfm2.NAMES,
     **ministral.NAMES,

@@ -16,7 +16,7 @@ from mlx_ollama.parsers.tools.python_calls import read_python_calls
 from mlx_ollama.parsers.tools.tool_format import Call
 from mlx_ollama.parsers.values import load_object, load_values
 
-_PUNCTUATION = BLANKS + ",;]"
+_PUNCTUATION = re.compile(rf"[{BLANKS},;\]]*")
 _PYTHON = re.compile(r"[\w.\-]\s*\(")
 _ARGUMENTS = ("arguments", "parameters")
 

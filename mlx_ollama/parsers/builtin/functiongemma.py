@@ -1,0 +1,24 @@
+"""functiongemma: no thinking, calls in Gemma's syntax."""
+
+from mlx_ollama.parsers.builtin.builtin import Builtin, Start
+from mlx_ollama.parsers.reader import Format, Steps
+from mlx_ollama.parsers.tools.gemma import FUNCTION_GEMMA
+from mlx_ollama.parsers.tools.tool_format import read_answer
+
+
+class FunctionGemma(Format):
+    """Content and calls."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__()
+        self.start = start
+
+    def _parse(self) -> Steps[None]:
+        yield from read_answer(self.reader, FUNCTION_GEMMA, self.start.tools, trim=False)
+
+
+NAMES = {
+    "functiongemma": Builtin(
+        make=FunctionGemma, preserved_tokens=("<start_function_call>", "<end_function_call>")
+    )
+}
