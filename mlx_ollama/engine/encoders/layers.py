@@ -7,10 +7,17 @@ from typing import Any, Self
 import mlx.core as mx
 import mlx.nn as nn
 
+
+def quick_gelu(x: mx.array) -> mx.array:
+    """CLIP's."""
+    return x * mx.sigmoid(1.702 * x)
+
+
 ACTIVATIONS: dict[str, Callable[[mx.array], mx.array]] = {
     "gelu": nn.gelu,
     "gelu_new": nn.gelu_approx,
     "gelu_pytorch_tanh": nn.gelu_approx,
+    "quick_gelu": quick_gelu,
     "relu": nn.relu,
     "silu": nn.silu,
     "swiglu": nn.silu,
