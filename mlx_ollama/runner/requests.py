@@ -94,7 +94,7 @@ class Requests:
         size = sum(len(part.content) for part in message.messages)
         if isinstance(message, Generate):
             size += len(message.prompt)
-        waits = bytes(message.format) and not self._model.formats.is_ready
+        waits = message.format and not self._model.formats.is_ready
         return TEXT_SECONDS + size / CHARACTERS_A_SECOND + (VOCABULARY_SECONDS if waits else 0)
 
     def _prepared(self, job: Job, prepared: Prepared | Rendered) -> None:
@@ -112,7 +112,7 @@ class Requests:
         number = job.message.id
         match error:
             case TemplateError():
-                fault = Fault(id=number, kind="failed", message=f"template error: {error}")
+                fault = Fault(id=number, kind=_whose(job), message=f"template error: {error}")
             case MlxOllamaError():
                 fault = Fault(id=number, kind="invalid", message=str(error))
             case _:
@@ -216,7 +216,12 @@ class Requests:
             self._on_idle()
 
 
+def _whose(job: Job) -> FaultKind:
+    """A template of the request's own is the client's fault, the model's is not."""
+    own = isinstance(job.message, Generate) and job.message.template
+    return "invalid" if own else "failed"
+
+
 def _took_too_long(message: Chat | Generate) -> Fault:
-    kind: FaultKind = "invalid"
     text = "template error: rendering and tokenizing the prompt took too long"
-    return Fault(id=message.id, kind=kind, message=text)
+    return Fault(id=message.id, kind="invalid", message=text)
