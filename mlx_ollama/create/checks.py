@@ -20,14 +20,13 @@ _NUMBERS = ("context_length", "embedding_length")
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
-    """A request that passed: `base` is None when it has files; `config` holds the keys that `info` sets."""
+    """A request that passed: `base` is None when it has files. Its `info` is looked at once the base is here."""
 
     request: CreateRequest
     name: ModelName
     base: ModelName | None
     licenses: list[str]
     quantize: str  # an accepted name in upper case, or empty
-    config: dict[str, Any]
 
 
 def examine(request: CreateRequest) -> Wanted:
@@ -42,7 +41,6 @@ def examine(request: CreateRequest) -> Wanted:
         base=base,
         licenses=licenses_of(request.license),
         quantize=wanted(request.quantize or request.quantization),
-        config=config_of(request.info),
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from mlx_ollama.api.models import CreateRequest, Progress
 from mlx_ollama.conversion import Conversions
 from mlx_ollama.create.base import from_model
-from mlx_ollama.create.checks import Wanted, check, examine
+from mlx_ollama.create.checks import Wanted, check, config_of, examine
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.files import from_files
 from mlx_ollama.create.threads import in_thread
@@ -69,7 +69,7 @@ async def _fetch(base: ModelName, pull: Pull | None) -> Lines:
 
 async def _build(wanted: Wanted, store: Store, conversions: Conversions | None) -> Lines:
     """Layers and the manifest, inside a store operation."""
-    draft = Draft(blobs=store.blobs, config=dict(wanted.config))
+    draft = Draft(blobs=store.blobs, config=config_of(wanted.request.info))
     made = (
         from_files(draft, wanted, conversions)
         if wanted.base is None

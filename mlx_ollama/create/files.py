@@ -76,7 +76,7 @@ async def _convert(
     paths = {digest: draft.blobs.path(digest) for digest in sources.digests()}
     source = Source(
         gguf=tuple(paths[digest] for digest in sources.weights),
-        digests=tuple(digest.hex for digest in sources.digests()),
+        digests=tuple(sources.digests()),
         projectors=tuple(paths[digest] for digest in sources.projectors),
         adapters=tuple(paths[digest] for digest in sources.adapters),
     )

@@ -145,10 +145,12 @@ def canonicalise(blobs: Blobs, sources: Sources) -> Iterator[Progress]:
             if writer.size - told >= REPORT_BYTES:
                 told = writer.size
                 yield Progress(status=VERIFYING, total=form.size, completed=told)
+        is_new = not blobs.has(writer.digest)
         digest = writer.commit()
     sources.weights = [digest]
     sources.inventories[digest] = read_paths([blobs.path(digest)])
-    sources.new.add(digest)
+    if is_new:
+        sources.new.add(digest)
 
 
 def check_architecture(model: Inventory) -> None:

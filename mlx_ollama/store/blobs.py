@@ -136,9 +136,14 @@ class Blobs:
         """Whether it is here, as a regular file."""
         return self._status(digest) is not None
 
+    def is_whole(self, digest: Digest, size: int) -> bool:
+        """Whether it is here with that size; its content is not looked at."""
+        status = self._status(digest)
+        return status is not None and status.st_size == size
+
     def _status(self, digest: Digest) -> os.stat_result | None:
         try:
-            status = self.path(digest).lstat()
+            status = os.lstat(f"{self.folder}/{digest.file_name}")
         except (FileNotFoundError, NotADirectoryError):
             return None
         return status if stat.S_ISREG(status.st_mode) else None

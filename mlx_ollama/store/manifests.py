@@ -116,7 +116,7 @@ class Manifests:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._parsed: dict[Path, tuple[tuple[int, int, int], StoredManifest]] = {}
+        self._parsed: dict[str, tuple[tuple[int, int, int], StoredManifest]] = {}
 
     def existing(self, name: ModelName) -> ModelName | None:
         """The stored spelling of a name, or None when no manifest has it."""
@@ -155,16 +155,16 @@ class Manifests:
         return read_regular(self.path(stored), MAX_MANIFEST)
 
     def _load(self, name: ModelName) -> StoredManifest:
-        path = self.path(name)
-        status = path.lstat()
+        path = "/".join((str(self.folder), *name.path_parts()))  # a Path would cost more than the rest
+        status = os.lstat(path)
         signature = (status.st_mtime_ns, status.st_size, status.st_ino)
         known = self._parsed.get(path)
         if known is not None and known[0] == signature:
             return known[1]
-        content = read_regular(path, MAX_MANIFEST)
+        content = read_regular(Path(path), MAX_MANIFEST)
         stored = StoredManifest(
             name,
-            path,
+            Path(path),
             parse_manifest(content),
             hashlib.sha256(content).hexdigest(),
             datetime.fromtimestamp(status.st_mtime_ns / 1e9).astimezone(),
@@ -174,7 +174,7 @@ class Manifests:
 
     def names(self) -> Iterator[ModelName]:
         """Every name that has a manifest file; what else lies there is passed over."""
-        for parts in _walk(self.folder, 4):
+        for parts in _walk(str(self.folder), 4):
             with suppress(InvalidName):
                 yield ModelName(*parts)
 
@@ -212,7 +212,7 @@ class Manifests:
         with writing():
             path.unlink()
             sync_folder(path.parent)
-            self._parsed.pop(path, None)
+            self._parsed.pop(str(path), None)
             remove_empty(path.parent, self.folder)
 
 
@@ -237,7 +237,7 @@ def _spelling(folder: Path, part: str) -> str | None:
     return next((name for name in sorted(names) if name.lower() == part.lower()), None)
 
 
-def _walk(folder: Path, depth: int) -> Iterator[tuple[str, ...]]:
+def _walk(folder: str, depth: int) -> Iterator[tuple[str, ...]]:
     """The paths, `depth` names long, of regular files below a folder, links never followed."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
@@ -247,5 +247,5 @@ def _walk(folder: Path, depth: int) -> Iterator[tuple[str, ...]]:
         if depth == 1 and entry.is_file(follow_symlinks=False):
             yield (entry.name,)
         elif depth > 1 and entry.is_dir(follow_symlinks=False):
-            for rest in _walk(Path(entry.path), depth - 1):
+            for rest in _walk(entry.path, depth - 1):
                 yield (entry.name, *rest)

@@ -150,13 +150,13 @@ class Model:
     def check(self) -> None:
         """`CorruptData` unless every blob is here with its size. Contents are not hashed."""
         for layer in (self.manifest.config, *self.manifest.layers):
-            if not self._blobs.has(layer.digest) or self._blobs.size(layer.digest) != layer.size:
+            if not self._blobs.is_whole(layer.digest, layer.size):
                 raise missing(layer.digest)
 
     def weight_digests(self) -> list[Digest]:
-        """Of all that weights are derived from: parts, projectors, adapters, tensors and files, in order."""
+        """Of all that weights are derived from: parts, projectors, adapters, tensors, files."""
         kinds = ("model", "projector", "adapter", "tensor", "json")
-        return [layer.digest for layer in self.manifest.of_kind(*kinds)]
+        return [layer.digest for kind in kinds for layer in self.manifest.of_kind(kind)]
 
     def _paths(self, kind: str) -> list[Path]:
         return [self._blobs.path(layer.digest) for layer in self.manifest.of_kind(kind)]
