@@ -108,8 +108,11 @@ def create_model(address: str) -> None:
     content = model_file().read_bytes()
     digest = "sha256:" + hashlib.sha256(content).hexdigest()
     list(post(address, f"/api/blobs/{digest}", content))
+    last = ""
     for event in post(address, "/api/create", {"model": MODEL, "files": {"smollm2.gguf": digest}}):
-        print(event["status"], file=sys.stderr)
+        if event["status"] != last:
+            last = event["status"]
+            print(last, file=sys.stderr)
 
 
 def ask(address: str, question: str) -> None:
