@@ -7,6 +7,7 @@ from msgspec import Struct
 from mlx_ollama.api.messages import Message, Think, Tool
 from mlx_ollama.parsers.builtin import BUILTINS
 from mlx_ollama.parsers.builtin.builtin import Start
+from mlx_ollama.parsers.harmony import rename_tools
 from mlx_ollama.parsers.parser import OutputParser
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_thinking
@@ -68,7 +69,7 @@ def pick_parser(  # noqa: PLR0913 - the one place where all that shapes an answe
 
 def tools_for_prompt(name: str, tools: Sequence[Tool]) -> list[Tool]:
     """The tools as a prompt must name them: harmony's function names are mapped to identifiers, others kept."""
-    return list(tools)
+    return rename_tools(tools)[0] if name == "harmony" else list(tools)
 
 
 class ParserInfo(Struct, frozen=True, kw_only=True):

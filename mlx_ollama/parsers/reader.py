@@ -257,7 +257,7 @@ class Format:
 
     def __init__(self) -> None:
         self.reader = Reader()
-        self._thinks = False
+        self._is_thinking = False
         self._steps: Steps[None] | None = None
         self._has_begun = False
 
@@ -269,11 +269,11 @@ class Format:
         """As `OutputParser.is_thinking`; right before the first text, too."""
         if not self._has_begun:
             self._advance()
-        return self._thinks and not self.reader.ended
+        return self._is_thinking and not self.reader.ended
 
     @is_thinking.setter
     def is_thinking(self, value: bool) -> None:
-        self._thinks = value
+        self._is_thinking = value
 
     def add(self, text: str, *, done: bool = False) -> Parsed:
         """As `OutputParser.add`; linear in the text, whatever the chunks."""

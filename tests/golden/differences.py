@@ -3,8 +3,10 @@
 A rule says what both totals must look like; a total that no rule explains is a failure. `compare` names the rule.
 """
 
+import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from mlx_ollama.parsers.parser import Parsed
@@ -156,12 +158,109 @@ def dropped_call(case: Case) -> bool:
     return not case.error and grown and _keeps_all(case)
 
 
+def nameless_call(case: Case) -> bool:
+    """The reference makes a call without a name, or with one that is no name; to us it is text, or a good call."""
+    good = [call for call in case.theirs.calls if re.fullmatch(r"[\w.\-]+", call[2])]
+    if len(good) == len(case.theirs.calls):
+        return False
+    grown = len(case.ours.calls) > len(good) or len(case.ours.content) > len(case.theirs.content)
+    return grown and _keeps_all(replace(case, theirs=replace(case.theirs, calls=good)))
+
+
+def _words(value: Any) -> set[str]:
+    return set(re.findall(r"\w+", json.dumps(value, ensure_ascii=False)))
+
+
+def cut_arguments(case: Case) -> bool:
+    """The reference makes a call without the arguments that it could not read, or with one that was cut off.
+
+    We read more of them, or give the whole as text.
+    """
+    ours, theirs = case.ours, case.theirs
+    if case.error or ours.thinking != theirs.thinking or len(ours.calls) > len(theirs.calls):
+        return False
+    lost = _words([case.output]) - _words([theirs.content, theirs.thinking, theirs.calls])
+    if len(ours.calls) < len(theirs.calls):
+        text = ours.content != theirs.content and _contains(case.output, ours.content)
+        return (
+            text
+            and _contains(ours.content, theirs.content)
+            and bool(lost & _words(ours.content) or case.output.endswith(ours.content))
+        )
+    return ours.content == theirs.content and bool(lost & _words(ours.calls))
+
+
+def tag_in_value(case: Case) -> bool:
+    """The reference ends a call at a closing tag inside a value, and gives the rest of the call as text."""
+    ours, theirs = case.ours, case.theirs
+    return (
+        not case.error
+        and len(ours.calls) == len(theirs.calls)
+        and len(ours.content) < len(theirs.content)
+        and _contains(theirs.content, ours.content)
+        and _words(theirs.calls) < _words(ours.calls)
+    )
+
+
+def read_call(case: Case) -> bool:
+    """The reference gives a call as text, because it stands alone or after another one; we read it."""
+    ours, theirs = case.ours, case.theirs
+    return (
+        not case.error
+        and len(ours.calls) > len(theirs.calls)
+        and _calls_contain(ours, theirs)
+        and ours.thinking == theirs.thinking
+        and _contains(theirs.content, ours.content)
+        and _words([call[2:] for call in ours.calls]) <= _words([theirs.content, theirs.calls])
+    )
+
+
+def _readings(text: str) -> tuple[str, ...]:
+    """What a text is with its escapes read: all of them, or those of characters by number."""
+    everything = text.encode("latin-1", "backslashreplace").decode("unicode-escape")
+    numbers = re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
+    return everything, numbers, text.removeprefix("<escape>")
+
+
+def _mangled(ours: Any, theirs: Any) -> bool:
+    """Whether `theirs` is our value as the reference mangles values, or equal to it."""
+    if same(ours, theirs):
+        return True
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return ours.keys() == theirs.keys() and all(_mangled(ours[k], theirs[k]) for k in ours)
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(_mangled, ours, theirs))
+    if isinstance(ours, str) and isinstance(theirs, str):
+        blurred = "".join(c if c.isascii() else "\ufffd" for c in ours)
+        return theirs == blurred or ours in _readings(theirs)
+    empty = theirs is None and ours in ([], {})
+    return (
+        empty or (ours is None and theirs == "null") or (theirs is False and isinstance(ours, str))
+    )
+
+
+def mangled_arguments(case: Case) -> bool:
+    """The reference changes values: characters outside ASCII, escapes, empty lists, null, words for booleans."""
+    ours, theirs = case.ours, case.theirs
+    return (
+        not case.error
+        and (ours.content, ours.thinking) == (theirs.content, theirs.thinking)
+        and [call[:3] for call in ours.calls] == [call[:3] for call in theirs.calls]
+        and all(_mangled(a[3], b[3]) for a, b in zip(ours.calls, theirs.calls, strict=True))
+    )
+
+
 RULES: dict[str, Callable[[Case], bool]] = {
     "kept end": kept_end,
     "text for error": text_for_error,
     "other split": other_split,
     "blanks of split": blanks_of_split,
+    "mangled arguments": mangled_arguments,
     "dropped call": dropped_call,
+    "nameless call": nameless_call,
+    "cut arguments": cut_arguments,
+    "tag in value": tag_in_value,
+    "read call": read_call,
 }
 
 

@@ -51,7 +51,7 @@ def read_answer(
 class Enclosed:
     """Calls between two tags. `read` makes calls of a body, or None; `is_open` says that a body ends in a value.
 
-    A body whose calls are all `is_complete` when the reply ends needs no closing tag.
+    A body that is not open and whose calls are all `is_complete` when the reply ends needs no closing tag.
     """
 
     open: str
@@ -66,11 +66,14 @@ class Enclosed:
 
     def calls(self, reader: Reader, tag: str, tools: Sequence[Tool]) -> Steps[None]:
         body, close = yield from reader.enclosed(self.close, self.is_open)
-        whole = body if close else without_partial(body, self.close)
-        calls = self.read(whole, tools)
-        if calls and not close and not all(self.is_complete(call, tools) for call in calls):
-            calls = None
+        calls = self.read(body, tools) if close else self._read_cut(body, tools)
         if calls is None:
             reader.refuse(tag + body + close)
         for call in calls or ():
             reader.call(call.name, call.arguments, call.id)
+
+    def _read_cut(self, body: str, tools: Sequence[Tool]) -> list[Call] | None:
+        """The calls of a body that the end of the reply cut off; None when something of them is missing."""
+        body = without_partial(body, self.close)
+        calls = None if self.is_open(body) else self.read(body, tools)
+        return calls if calls and all(self.is_complete(call, tools) for call in calls) else None
