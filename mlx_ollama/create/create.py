@@ -11,8 +11,8 @@ from mlx_ollama.create.base import from_model
 from mlx_ollama.create.checks import Wanted, check, config_of, examine
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.files import from_files
-from mlx_ollama.create.threads import in_thread
 from mlx_ollama.errors import NotFound
+from mlx_ollama.store import threads
 from mlx_ollama.store.names import ModelName
 from mlx_ollama.store.store import Store
 
@@ -44,14 +44,17 @@ async def create(
         async with aclosing(_fetch(wanted.base, pull)) as lines:
             async for line in lines:
                 yield line
+    draft = Draft(blobs=store.blobs)
     operation = store.operation()
-    await asyncio.to_thread(operation.__enter__)
+    await threads.run(operation.__enter__)
     try:
-        async with aclosing(_build(wanted, store, conversions)) as lines:
+        async with aclosing(_build(draft, wanted, store, conversions)) as lines:
             async for line in lines:
                 yield line
+        draft.made.clear()
     finally:
-        operation.__exit__(None, None, None)
+        await threads.run(lambda: operation.__exit__(None, None, None))
+        await threads.run(lambda: store.discard(draft.made))
     yield Progress(status="success")
 
 
@@ -67,20 +70,22 @@ async def _fetch(base: ModelName, pull: Pull | None) -> Lines:
             yield line
 
 
-async def _build(wanted: Wanted, store: Store, conversions: Conversions | None) -> Lines:
+async def _build(
+    draft: Draft, wanted: Wanted, store: Store, conversions: Conversions | None
+) -> Lines:
     """Layers and the manifest, inside a store operation."""
-    draft = Draft(blobs=store.blobs, config=config_of(wanted.request.info))
+    draft.config = config_of(wanted.request.info)
     made = (
         from_files(draft, wanted, conversions)
         if wanted.base is None
-        else in_thread(from_model(draft, wanted, store))
+        else threads.in_thread(from_model(draft, wanted, store))
     )
-    for step in (made, in_thread(_additions(draft, wanted))):
+    for step in (made, threads.in_thread(_additions(draft, wanted))):
         async with aclosing(step) as lines:
             async for line in lines:
                 yield line
     yield Progress(status="writing manifest")
-    await asyncio.to_thread(lambda: store.publish(wanted.name, draft.manifest()))
+    await threads.run(lambda: store.publish(wanted.name, draft.manifest()))
 
 
 def _additions(draft: Draft, wanted: Wanted) -> Iterator[Progress]:

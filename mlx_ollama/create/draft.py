@@ -25,9 +25,14 @@ class Draft(Struct, kw_only=True):
     layers: list[Layer] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    made: set[Digest] = field(
+        default_factory=set
+    )  # blobs that are here for this model alone, so far
 
     def add(self, layer: Layer, *, is_new: bool = False) -> Progress:
         self.layers.append(layer)
+        if is_new:
+            self.made.add(layer.digest)
         return Progress(
             status=f"{'creating new' if is_new else 'using existing'} layer {layer.digest}"
         )
@@ -69,7 +74,9 @@ class Draft(Struct, kw_only=True):
     def manifest(self) -> Manifest:
         """With the configuration written to the store."""
         content = to_json(msgspec.convert(self.config, Config))
-        digest, _ = self.blobs.put(content)
+        digest, is_new = self.blobs.put(content)
+        if is_new:
+            self.made.add(digest)
         config = Layer(media_type=CONFIG_TYPE, digest=digest, size=len(content))
         return Manifest(config=config, layers=self.layers)
 

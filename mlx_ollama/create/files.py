@@ -14,12 +14,22 @@ from mlx_ollama.create.chat_templates import detect, is_plain
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.quantization import check_source
-from mlx_ollama.create.threads import in_thread
 from mlx_ollama.errors import CorruptData, InvalidRequest, MlxOllamaError
 from mlx_ollama.ipc.messages import Load, Progress as Converted
 from mlx_ollama.store.blobs import Blobs
+from mlx_ollama.store.threads import in_thread
 
 log = logging.getLogger(__name__)
+
+REFUSED = (
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".npy",
+    ".npz",
+    ".pkl",
+)  # most of them pickles, which run code
 
 
 async def from_files(
@@ -56,6 +66,8 @@ def kind_of(blobs: Blobs, files: dict[str, str]) -> str:
             return "safetensors"
         if name.endswith(".gguf") or gguf.is_gguf_blob(blobs, text):
             return "gguf"
+    if any(name.endswith(REFUSED) for name in files):
+        raise InvalidRequest("unsupported weights format")
     raise InvalidRequest("unknown type")
 
 

@@ -4,17 +4,18 @@ Invariants: a `Digest` is valid, so it is safe as a file name; a blob appears un
 bytes are hashed and on the disk. Everything here blocks but `receive`.
 """
 
-import asyncio
 import hashlib
 import os
 import re
 import stat
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidRequest, NotFound
+from mlx_ollama.store import threads
 from mlx_ollama.store.durable import (
     file_mode,
     make_folder,
@@ -77,7 +78,7 @@ class BlobWriter:
         self._path = folder / f"upload-{os.urandom(8).hex()}.tmp"
 
     def __enter__(self) -> Self:
-        with writing():
+        with writing(self._folder):
             make_folder(self._folder)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)
@@ -90,7 +91,7 @@ class BlobWriter:
     def write(self, chunk: bytes | memoryview) -> None:
         self._hash.update(chunk)
         view = memoryview(chunk)
-        with writing(self.size + len(view)):
+        with writing(self._folder, self.size + len(view)):
             while view:
                 count = os.write(self._descriptor, view)
                 view = view[count:]
@@ -106,14 +107,11 @@ class BlobWriter:
         digest = self.digest
         if expected is not None and expected != str(digest):
             raise InvalidRequest(f'digest mismatch, expected "{expected}", got "{digest}"')
-        target = self._folder / digest.file_name
-        with writing(self.size):
-            if not target.exists():
-                os.fchmod(self._descriptor, file_mode(self._folder))
-                sync_file(self._descriptor)
-                self._path.rename(target)
-                sync_folder(self._folder)
-        touch(target)
+        with writing(self._folder, self.size):
+            os.fchmod(self._descriptor, file_mode(self._folder))
+            sync_file(self._descriptor)
+            self._path.rename(self._folder / digest.file_name)  # over a damaged one too
+            sync_folder(self._folder)
         return digest
 
 
@@ -193,23 +191,28 @@ class Blobs:
                 found.update(chunk)
         return Digest(f"sha256:{found.hexdigest()}")
 
-    async def receive(self, address: str, chunks: AsyncIterable[bytes]) -> bool:
+    async def receive(
+        self, address: str, chunks: AsyncIterable[bytes], length: int | None = None
+    ) -> bool:
         """Store an upload under the address a client gave; whether it is new.
 
+        One that is here is not read again, unless `length` (bytes) shows that what is here is damaged.
         Writes in threads, in pieces of 1 MiB, so memory does not grow with the blob. An upload that ends early
         or fails leaves nothing. `InvalidDigest`; `InvalidRequest` for a mismatch; `StoreUnwritable`.
         """
         if self.has_address(address):
-            touch(self.path(Digest(address)))
-            return False
+            digest = Digest(address)
+            if length is None or self.is_whole(digest, length):
+                touch(self.path(digest))
+                return False
         writer = self.writer()
-        await asyncio.to_thread(writer.__enter__)
+        await threads.run(writer.__enter__)
         try:
             async for piece in _in_pieces(chunks):
-                await asyncio.to_thread(writer.write, piece)
-            await asyncio.to_thread(writer.commit, address)
+                await threads.run(partial(writer.write, piece))
+            await threads.run(partial(writer.commit, address))
         finally:
-            writer.__exit__()
+            await threads.run(writer.__exit__)
         return True
 
 

@@ -7,6 +7,7 @@ All functions block.
 import errno
 import fcntl
 import os
+import shutil
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -104,14 +105,21 @@ def read_regular(path: Path, limit: int) -> bytes:
 
 
 @contextmanager
-def writing(needed: int = 0) -> Generator[None]:
-    """Turn the system's refusals to write into `StoreUnwritable`; `needed` bytes are named when known."""
+def writing(folder: Path, needed: int = 0) -> Generator[None]:
+    """Turn the system's refusals to write in a folder into `StoreUnwritable`; `needed`: bytes, when known."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            detail = f" (needs {needed} bytes)" if needed else ""
-            raise StoreUnwritable(f"no space left on device{detail}") from error
+            have = f" (need {needed} bytes, have {_free(folder)})" if needed else ""
+            raise StoreUnwritable(f"no space left on device{have}") from error
         if error.errno in _READ_ONLY:
             raise StoreUnwritable("model store is read-only") from error
         raise
+
+
+def _free(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0

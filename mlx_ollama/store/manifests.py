@@ -155,7 +155,9 @@ class Manifests:
         return read_regular(self.path(stored), MAX_MANIFEST)
 
     def _load(self, name: ModelName) -> StoredManifest:
-        path = "/".join((str(self.folder), *name.path_parts()))  # a Path would cost more than the rest
+        path = "/".join(
+            (str(self.folder), *name.path_parts())
+        )  # a Path would cost more than the rest
         status = os.lstat(path)
         signature = (status.st_mtime_ns, status.st_size, status.st_ino)
         known = self._parsed.get(path)
@@ -197,7 +199,7 @@ class Manifests:
         parse_manifest(content)
         name = self.spelling(name)
         path = self.path(name)
-        with writing(len(content)):
+        with writing(self.folder, len(content)):
             make_folder(path.parent)
             replace_file(path, content)
         return name
@@ -209,7 +211,7 @@ class Manifests:
     def remove(self, name: ModelName) -> None:
         """Take the manifest of a stored name away, and folders that are empty then."""
         path = self.path(name)
-        with writing():
+        with writing(self.folder):
             path.unlink()
             sync_folder(path.parent)
             self._parsed.pop(str(path), None)

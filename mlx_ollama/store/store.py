@@ -127,7 +127,7 @@ class Store:
 
         Entering may block while another process removes blobs. `StoreUnwritable`.
         """
-        with writing():
+        with writing(self.root):
             make_folder(self.blobs.folder)
         try:
             with lock.shared(self.blobs.folder):
@@ -141,7 +141,7 @@ class Store:
             self._leftovers |= set(digests)
             if not self._leftovers or not self.blobs.folder.is_dir():
                 return set()
-            with writing(), lock.exclusive(self.blobs.folder) as is_ours:
+            with writing(self.root), lock.exclusive(self.blobs.folder) as is_ours:
                 if not is_ours:
                     return set()
                 removed = remove_blobs(self.blobs, unneeded(self.manifests, self._leftovers))
@@ -155,7 +155,7 @@ class Store:
         if self.noprune:
             return
         try:
-            with writing():
+            with writing(self.root):
                 count = prune(self.manifests, self.blobs)
         except Exception as error:  # noqa: BLE001 - a store that cannot be tidied still serves
             log.warning("nothing pruned: %s", error)
