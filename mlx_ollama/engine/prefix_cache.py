@@ -140,6 +140,7 @@ class PrefixCache:
         shared = _position(chain, shared)
         if shared < MIN_SHARED:
             return None
+        chain = [entry for entry in chain if entry.base < shared]
         self._touch(chain)
         if chain[0].live is not None:
             return self._lend_copy(chain, shared, context)
@@ -184,6 +185,8 @@ class PrefixCache:
         root, snapshot = chain[0], _snapshot(chain, shared)
         if len(chain) == 1 and root.length == shared:
             return  # its own end: the ordinary next turn
+        if root.state is not None and not root.state.is_plain:
+            root.snapshots[root.length] = root.state.take_snapshot()
         for branch in chain[1:]:
             self._cut(root, branch.base)
             self._absorb(root, branch)
@@ -201,8 +204,6 @@ class PrefixCache:
         if rest < MIN_SHARED and not standing:
             state.trim(at)
         else:
-            if not state.is_plain:
-                later[root.length] = state.take_snapshot()
             branch = Entry(key=root.key, tokens=root.tokens, base=at, parent=root, snapshots=later)
             branch.segment, branch.used = state.cut(at), root.used
             branch.children = standing
@@ -268,6 +269,8 @@ class PrefixCache:
             elif child.segment is not None and shared > child.base and _is_free(child, shared):
                 child.segment = child.segment.after(shared - child.base)
                 child.base = shared
+                for position in [p for p in child.snapshots if p <= shared]:
+                    root.snapshots[position] = child.snapshots.pop(position)
 
     def _graft(self, entry: Entry) -> None:
         """A root that began as a copy becomes a branch of the path that it shares."""
