@@ -6,23 +6,20 @@ from typing import Any
 
 from converters.errors import Unsupported
 from converters.gguf.cursor import invalid
-from converters.gguf.tokenizers import bpe
+from converters.gguf.tokenizers import bpe, spm, unigram, wordpiece
+from converters.gguf.tokenizers.endings import end_tokens
 from converters.gguf.tokenizers.parts import Json
 from converters.gguf.tokenizers.vocabulary import Vocabulary, read_vocabulary
 from converters.inventory import Inventory
 
 KINDS: dict[str, tuple[Callable[[Vocabulary], Json], Callable[[Vocabulary], bool]]] = {
     "gpt2": (bpe.tokenizer, bpe.adds_bos),
+    "llama": (spm.tokenizer, spm.adds_bos),
+    "gemma4": (spm.gemma4, spm.adds_bos),
+    "bert": (wordpiece.tokenizer, wordpiece.adds_bos),
+    "t5": (unigram.tokenizer, unigram.adds_bos),
 }
 """`tokenizer.ggml.model` → (tokenizer.json, whether a begin token is put before text)."""
-
-END_KEYS = ("eos", "eot", "eom")
-END_NAMES = frozenset({
-    "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
-    "<|end|>", "<|return|>", "<|call|>", "<EOT>", "_<EOT>", "<|END_OF_TURN_TOKEN|>", "<|end_of_turn|>",
-    "<turn|>", "<｜end▁of▁sentence｜>",
-})  # fmt: skip
-"""Control tokens that end a turn whatever the metadata says, by the names llama.cpp knows."""
 
 
 def small_files(inventory: Inventory, config: Mapping[str, Any]) -> dict[str, bytes]:
@@ -76,13 +73,9 @@ def chat_templates(metadata: Mapping[str, Any]) -> str | list[Json] | None:
 
 
 def generation_config(vocabulary: Vocabulary) -> Json:
-    """Every token that ends an answer."""
-    ends = [i for key in END_KEYS if (i := vocabulary.token_id(key)) is not None]
-    more = vocabulary.get("eos_token_ids", [])
-    ends += [i for i in more if type(i) is int and 0 <= i < len(vocabulary.tokens)]
-    ends += [i for name in sorted(END_NAMES) if (i := vocabulary.ids.get(name)) is not None]
     bos = vocabulary.token_id("bos")
-    return ({} if bos is None else {"bos_token_id": bos}) | {"eos_token_id": sorted(set(ends))}
+    begin = {} if bos is None else {"bos_token_id": bos}
+    return begin | {"eos_token_id": end_tokens(vocabulary)}
 
 
 def _json(content: Json) -> bytes:

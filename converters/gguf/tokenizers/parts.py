@@ -25,20 +25,35 @@ def document(vocabulary: Vocabulary, *, model: Json, **steps: Json | None) -> Js
 def added_tokens(vocabulary: Vocabulary) -> list[Json]:
     """Control and unknown tokens are special; user-defined ones are found in text but are not."""
     wanted = (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED)
+    rstrip = _is_phi3(vocabulary)
     return [
-        _added(i, vocabulary.tokens[i], special=kind != Kind.USER_DEFINED)
+        _added(
+            i,
+            vocabulary.tokens[i],
+            special=kind != Kind.USER_DEFINED,
+            rstrip=rstrip and vocabulary.tokens[i] not in KEEP_SPACE,
+        )
         for i, kind in enumerate(vocabulary.kinds)
         if kind in wanted
     ]
 
 
-def _added(token_id: int, content: str, *, special: bool) -> Json:
+KEEP_SPACE = ("<unk>", "<s>", "<|endoftext|>")
+
+
+def _is_phi3(vocabulary: Vocabulary) -> bool:
+    """Its tokens swallow the space after them, which no key says."""
+    name = str(vocabulary.metadata.get("general.name", "")).lower()
+    return "phi-3" in name or "phi3" in name
+
+
+def _added(token_id: int, content: str, *, special: bool, rstrip: bool) -> Json:
     return {
         "id": token_id,
         "content": content,
         "single_word": False,
         "lstrip": False,
-        "rstrip": False,
+        "rstrip": rstrip,
         "normalized": False,
         "special": special,
     }

@@ -20,6 +20,15 @@ class Kind(IntEnum):
     BYTE = 6
 
 
+END_NAMES = frozenset({
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "<end_of_turn>",
+    "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]", "<|end_of_text|>",
+    "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[",
+    "<|END_OF_TURN_TOKEN|>", "<|end_of_turn|>",
+})  # fmt: skip
+"""Names of tokens that end a turn (llama-vocab.cpp, and the families' own)."""
+PLAIN_TEXT = frozenset({"</s>", "<eos>", "[EOS]", "[EOT]"})
+"""Of these, the ones that also stand in ordinary text, so that a normal token of this name stays one."""
 MAX_TOKENS = 1 << 21
 MAX_MERGES = 4 << 20
 
@@ -92,7 +101,17 @@ def read_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
         kinds = [Kind.NORMAL] * len(words)
     if not isinstance(kinds, Sequence) or len(kinds) != len(words):
         invalid('key "tokenizer.ggml.token_type" has another length than the tokens')
-    return Vocabulary(metadata=metadata, tokens=_unique(words), kinds=list(kinds))
+    tokens = _unique(words)
+    return Vocabulary(metadata=metadata, tokens=tokens, kinds=_repaired(tokens, list(kinds)))
+
+
+def _repaired(tokens: list[str], kinds: list[int]) -> list[int]:
+    """Converters have marked end tokens as text; a user's text must not end a turn."""
+    for i, token in enumerate(tokens):
+        if token in END_NAMES:
+            is_text = kinds[i] == Kind.NORMAL and token in PLAIN_TEXT
+            kinds[i] = kinds[i] if is_text else Kind.CONTROL
+    return kinds
 
 
 def _unique(words: list[str]) -> list[str]:
