@@ -93,8 +93,8 @@ def rename_tools(tools: Sequence[Tool]) -> tuple[list[Tool], FunctionNames]:
 class Messages(Format):
     """Reads messages one after another and tells a subclass about each.
 
-    `first`: the header of a message that the prompt has opened already; else the reply begins inside a header, or
-    with `is_open` False before one. Text outside of messages is `stray`.
+    `first`: the header of a message that the prompt has opened already; else the reply begins inside the header
+    of an assistant's, or with `is_open` False before any. Text outside of messages is `stray`.
     """
 
     def __init__(self, first: Header | None = None, *, is_open: bool = True) -> None:
@@ -116,7 +116,7 @@ class Messages(Format):
 
     def _parse(self) -> Steps[None]:
         header = self._first
-        is_open = self._is_open
+        is_open, role = self._is_open, "assistant" if self._is_open else ""
         while True:
             if not is_open:
                 text, tag = yield from self.reader.collect(START)
@@ -129,12 +129,12 @@ class Messages(Format):
                 if not tag:
                     self.stray(text)
                     return
-                header = parse_header(text)
+                header = parse_header(role + text)
             tag = yield from self.reader.until(END, sink=self.header(header), trim=False)
             self.end(closed=bool(tag))
             if not tag:
                 return
-            header, is_open = None, False
+            header, is_open, role = None, False, ""
 
 
 class Harmony(Messages):

@@ -1,1 +1,7 @@
-"""Cases printed by Ollama's own code, evaluated with ours: `python -m tests.golden FILE…`."""
+"""The golden data's evaluators, one a format; `__main__` runs them."""
+
+
+class Deliberate(str):
+    """What differs on purpose: the case counts as passed, and -v prints it."""
+
+    __slots__ = ()

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.golden import Deliberate
+
 FORMATS = [
     "gotemplate",
     "names",
@@ -26,10 +28,6 @@ FORMATS = [
     "openai",
     "anthropic",
 ]
-
-
-class Deliberate(str):
-    """What differs on purpose: the case counts as passed, and -v prints it."""
 
 
 Evaluate = Callable[[dict[str, Any]], str | None]

@@ -5,33 +5,39 @@ Where we differ on purpose, `tests.golden.differences` says by which rule; such 
 
 import json
 import random
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from mlx_ollama.api.messages import Message, Tool
+from mlx_ollama.api.messages import Message, Tool, ToolProperty
 from mlx_ollama.parsers.output import parser_info, pick_parser, tools_for_prompt
 from mlx_ollama.parsers.parser import OutputParser
 from tests.conftest import SHARED
-from tests.golden.__main__ import Deliberate
+from tests.golden import Deliberate
 from tests.golden.differences import Total, compare
 
 Case = dict[str, Any]
+Make = Callable[[], OutputParser]
 
 
-def _typed(schema: dict[str, Any]) -> dict[str, Any]:
+def to_typed(schema: dict[str, Any]) -> dict[str, Any]:
     """A property with its type as a list, as the request decoder makes it."""
     typed = dict(schema)
     if "type" in typed:
         typed["type"] = typed["type"] if isinstance(typed["type"], list) else [typed["type"]]
     if "anyOf" in typed:
-        typed["anyOf"] = [_typed(option) for option in typed["anyOf"]]
+        typed["anyOf"] = [to_typed(option) for option in typed["anyOf"]]
     if typed.get("properties"):
-        typed["properties"] = {name: _typed(item) for name, item in typed["properties"].items()}
+        typed["properties"] = {name: to_typed(item) for name, item in typed["properties"].items()}
     return typed
+
+
+def to_property(schema: dict[str, Any]) -> ToolProperty:
+    return msgspec.convert(to_typed(schema), ToolProperty)
 
 
 def to_tools(tools: list[dict[str, Any]]) -> list[Tool]:
@@ -41,7 +47,7 @@ def to_tools(tools: list[dict[str, Any]]) -> list[Tool]:
         parameters = tool["function"].get("parameters") or {}
         if parameters.get("properties"):
             parameters["properties"] = {
-                name: _typed(item) for name, item in parameters["properties"].items()
+                name: to_typed(item) for name, item in parameters["properties"].items()
             }
     return msgspec.convert(tree, list[Tool])
 
@@ -99,7 +105,7 @@ def replay(adds: list[Any]) -> dict[str, Any]:
     return total
 
 
-def one_total(make: Any, case: Case) -> Total | str:
+def one_total(make: Make, case: Case) -> Total | str:
     """Our total, or how it depends on the split."""
     totals = [feed(make(), pieces) for pieces in splits(case)]
     whole = make().add(case["output"], done=True)
@@ -109,23 +115,21 @@ def one_total(make: Any, case: Case) -> Total | str:
     return totals[0]
 
 
-def evaluate_runs(case: Case, make_for: Any) -> str | None:
-    notes: list[str] = []
-    for run in case["runs"]:
-        for think in run["think"]:
-            ours = one_total(lambda think=think: make_for(think), case)
-            if isinstance(ours, str):
-                return ours
-            if "unmarshalable" in run:
-                notes.append("[not a number] the reference gives a value that JSON cannot carry")
-                continue
-            others = [replay(run["adds"][name]) for name in ("whole", "whole_done")]
-            wanted = run["total"]
-            verdict = compare(ours, wanted, others, case["output"])
-            if verdict is not None and not verdict.is_deliberate:
-                return f"think {think}: {verdict}"
-            notes += [str(verdict)] if verdict else []
-    return None if not notes else Deliberate(notes[0])
+def evaluate_total(case: Case, make: Make, run: dict[str, Any] | None = None) -> str | None:
+    """What differs between our total and that of a run, by default the case itself."""
+    run = case if run is None else run
+    ours = one_total(make, case)
+    if isinstance(ours, str):
+        return ours
+    if "unmarshalable" in run:
+        return Deliberate("[not a number] the reference gives a value that JSON cannot carry")
+    total = {"thinking": "", "tool_calls": [], **run["total"]}
+    total["content"] += total.get("final_content", "")
+    others = [replay(run["adds"][name]) for name in ("whole", "whole_done") if name in run["adds"]]
+    verdict = compare(ours, total, others, case["output"])
+    if verdict is None:
+        return None
+    return Deliberate(str(verdict)) if verdict.is_deliberate else str(verdict)
 
 
 def evaluate(case: Case) -> str | None:
@@ -140,10 +144,14 @@ def evaluate(case: Case) -> str | None:
         return pick_parser(case["parser"], tools=tools, last_message=last_message, think=think)
 
     names = [tool.function.name for tool in tools_for_prompt(case["parser"], tools)]
+    found: list[str] = []
     for run in case["runs"]:
-        if "init_tools" in run and run["init_tools"] != names:
+        if run.get("init_tools", names) != names:
             return f"tools {names}, reference {run['init_tools']}"
-    return evaluate_runs(case, make)
+        for think in run["think"]:
+            difference = evaluate_total(case, partial(make, think), run)
+            found += [difference] if difference is not None else []
+    return min(found, key=lambda item: isinstance(item, Deliberate), default=None)
 
 
 def _evaluate_info(case: Case) -> str | None:
