@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
@@ -16,28 +15,43 @@ from converters.architectures.family import (
     Rule,
     Source,
     Values,
-    num_rows,
 )
 from converters.errors import Unsupported
 from converters.gguf.blocks.format import Quantization
 from converters.gguf.blocks.formats import FLOATS, FORMATS
 from converters.gguf.cursor import invalid
+from converters.gguf.types import BLOCKS
 from converters.inventory import Inventory, Tensor
 
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 _LEAVES = ("weight", "bias")
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Consecutive rows of a source tensor, seen as rows whatever its dimensions."""
+
+    tensor: Tensor
+    first_row: int
+    num_rows: int
+
+    @property
+    def row_bytes(self) -> int:
+        elements, block_bytes = BLOCKS[self.tensor.type]
+        return self.tensor.shape[0] // elements * block_bytes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """One module parameter. `shape` is row-major: (rows, columns), or (experts, rows, columns), or (n,).
+    """One module parameter: `parts` one below another.
 
-    `becomes` None: floats of the conversion's dtype (float32 if `wide`). `rows`, `columns`: for each output
-    row (or column) the index of the source's.
+    `shape` is row-major: (rows, columns), or (experts, rows, columns), or (n,). `becomes` None: floats of the
+    conversion's dtype (float32 if `wide`). `rows`, `columns`: for each output row (or column) the index of
+    the source's.
     """
 
     name: str
-    source: Tensor
+    parts: tuple[Part, ...]
     shape: tuple[int, ...]
     becomes: Quantization | None
     rows: Array | None = None
@@ -65,14 +79,9 @@ def plan(inventory: Inventory, *, compact: bool) -> Plan:
     require_supported(inventory.architecture)
     family = load_family(inventory.architecture)
     source = Source(inventory)
-    config = family.configure(source)
     _check_layers(source)
-    outputs = tuple(
-        _output(tensor, family, config, compact)
-        for tensor in inventory.tensors
-        if tensor.name not in family.unused
-    )
-    _check_names(outputs)
+    config = family.configure(source)
+    outputs = _outputs(source, family, config, compact)
     return Plan(inventory=inventory, config=config | quantization_config(outputs), outputs=outputs)
 
 
@@ -87,40 +96,73 @@ def _check_layers(source: Source) -> None:
         invalid(f'key "{source.h.architecture}.block_count" differs from the layers in the file')
 
 
-def _check_names(outputs: tuple[Output, ...]) -> None:
-    repeated = [n for n, times in Counter(o.name for o in outputs).items() if times > 1]
-    if repeated:
-        invalid(f'two tensors become "{repeated[0]}"')
+def _outputs(source: Source, family: Family, config: Config, compact: bool) -> tuple[Output, ...]:
+    """Tensors that become one output stand together; the place of the first is theirs."""
+    members: dict[str, list[tuple[Tensor, Rule]]] = {}
+    for tensor in source.inventory.tensors:
+        if not family.leaves_out(tensor.name, config):
+            for name, rule in _targets(tensor, family):
+                members.setdefault(name, []).append((tensor, rule))
+    return tuple(_output(name, found, family, config, compact) for name, found in members.items())
 
 
-def _output(tensor: Tensor, family: Family, config: Config, compact: bool) -> Output:
-    name, rule = _target(tensor, family)
-    becomes = _becomes(tensor, rule, compact)
-    return Output(
-        name=name,
-        source=tensor,
-        shape=tuple(reversed(tensor.shape)),
-        becomes=becomes,
-        rows=rule.rows(config, num_rows(tensor)) if rule.rows else None,
-        columns=rule.columns(config, tensor.shape[0]) if rule.columns else None,
-        values=rule.values or _norm_shift(tensor, family),
-        wide=rule.wide,
-    )
-
-
-def _target(tensor: Tensor, family: Family) -> tuple[str, Rule]:
-    """The output's name and its rule."""
+def _targets(tensor: Tensor, family: Family) -> list[tuple[str, Rule]]:
+    """The outputs that a tensor goes into (one, but for fused ones that a class keeps apart)."""
     stem, _, leaf = tensor.name.rpartition(".")
     if leaf not in _LEAVES:
         stem, leaf = tensor.name, "weight"
     block = _BLOCK.fullmatch(stem)
-    known: Mapping[str, str | Rule] = family.blocks if block else family.outer
+    known = family.blocks if block else family.outer
     found = known.get(block[2] if block else stem)
     if found is None:
         raise Unsupported(f'tensor "{tensor.name}" is not supported yet')
-    rule = found if isinstance(found, Rule) else Rule(to=found)
-    path = f"{family.layers}.{block[1]}.{rule.to}" if block else rule.to
-    return (path if rule.bare else f"{path}.{leaf}"), rule
+    rules = found if isinstance(found, tuple) else (found,)
+    made = [rule if isinstance(rule, Rule) else Rule(to=rule) for rule in rules]
+    before = f"{family.layers}.{block[1]}." if block else ""
+    return [(before + rule.to + ("" if rule.bare else f".{leaf}"), rule) for rule in made]
+
+
+def _output(
+    name: str,
+    members: list[tuple[Tensor, Rule]],
+    family: Family,
+    config: Config,
+    compact: bool,
+) -> Output:
+    members = sorted(members, key=lambda member: member[1].place)
+    tensors, rule = [tensor for tensor, _ in members], members[0][1]
+    if [r.place for _, r in members] != list(range(len(members))):
+        invalid(f'the tensors that become "{name}" are not all there, or there are two of one')
+    parts = tuple(_part(tensor, r, config) for tensor, r in members)
+    shape = _joined_shape(name, tensors, parts)
+    return Output(
+        name=name,
+        parts=parts,
+        shape=rule.shape(shape) if rule.shape else shape,
+        becomes=_becomes(tensors, rule, compact),
+        rows=rule.rows(config, shape[-2:][0]) if rule.rows else None,
+        columns=rule.columns(config, shape[-1]) if rule.columns else None,
+        values=rule.values or _norm_shift(tensors[0], family),
+        wide=rule.wide,
+    )
+
+
+def _part(tensor: Tensor, rule: Rule, config: Config) -> Part:
+    total = prod(tensor.shape[1:])
+    if len(tensor.shape) == 1 and rule.slice_rows is None:
+        return Part(tensor, 0, 1)
+    if rule.slice_rows is None:
+        return Part(tensor, 0, total)
+    return Part(tensor, *rule.slice_rows(config, total))
+
+
+def _joined_shape(name: str, tensors: list[Tensor], parts: tuple[Part, ...]) -> tuple[int, ...]:
+    shape = tuple(reversed(tensors[0].shape))
+    if len(parts) == 1 and parts[0].num_rows == prod(shape[:-1]):
+        return shape
+    if any(len(t.shape) != 2 or t.shape[0] != shape[-1] for t in tensors):
+        invalid(f'the tensors that become "{name}" do not fit together')
+    return sum(part.num_rows for part in parts), shape[-1]
 
 
 def _norm_shift(tensor: Tensor, family: Family) -> Values | None:
@@ -130,15 +172,27 @@ def _norm_shift(tensor: Tensor, family: Family) -> Values | None:
     return lambda array: array + shift
 
 
-def _becomes(tensor: Tensor, rule: Rule, compact: bool) -> Quantization | None:
+JOINED = Quantization(8, 32)
+"""What tensors of different formats become when one output is made of them."""
+
+
+def _becomes(tensors: list[Tensor], rule: Rule, compact: bool) -> Quantization | None:
+    kinds = [_kind(tensor, compact) for tensor in tensors]
+    if rule.values is not None or len(tensors[0].shape) == 1 or None in kinds:
+        return None
+    if len(set(kinds)) > 1:
+        return JOINED if compact else None
+    return kinds[0]
+
+
+def _kind(tensor: Tensor, compact: bool) -> Quantization | None:
     if tensor.type in FLOATS:
         return None
     found = FORMATS.get(tensor.type)
     if found is None:
         text = f'tensor "{tensor.name}" has type {tensor.type}, which is not supported yet'
         raise Unsupported(text)
-    is_matrix = len(tensor.shape) > 1 and rule.values is None
-    return found.becomes if is_matrix and (found.is_exact or compact) else None
+    return found.becomes if found.is_exact or compact else None
 
 
 def quantization_config(outputs: tuple[Output, ...]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Output tensors, one after another, each read in cache-sized chunks and repacked into its final arrays."""
 
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +12,11 @@ from numpy.typing import NDArray
 from converters.errors import InvalidSource
 from converters.gguf.blocks.dequantize import dequantized
 from converters.gguf.blocks.format import Bytes, Floats
-from converters.gguf.blocks.formats import FORMATS
+from converters.gguf.blocks.formats import FLOATS, FORMATS
+from converters.gguf.blocks.requantize import affine
 from converters.gguf.types import BLOCKS
 from converters.inventory import Tensor
-from converters.plan import ArraySpec, Output, Plan, array_specs
+from converters.plan import ArraySpec, Output, Part, Plan, array_specs
 from converters.rounding import from_stored, rounding, stored
 
 CHUNK_BYTES = 1 << 18  # of source: fits the cache with what it becomes
@@ -28,9 +31,14 @@ class StoredArray(NamedTuple):
 
 def stream(plan: Plan, dtype: str) -> Iterator[StoredArray]:
     """All arrays of a plan. Never more than one output tensor is held. Raises InvalidSource."""
-    with SourceFiles() as files:
+    with SourceFiles() as files, ThreadPoolExecutor(num_workers()) as pool:
         for output in plan.outputs:
-            yield from produce(output, dtype, files)
+            yield from produce(output, dtype, files, pool)
+
+
+def num_workers() -> int:
+    """numpy lets go of the interpreter's lock, so chunks are repacked side by side."""
+    return min(8, os.cpu_count() or 1)
 
 
 class SourceFiles:
@@ -59,42 +67,72 @@ class SourceFiles:
             start, view = start + count, view[count:]
 
 
-def chunks(tensor: Tensor, files: SourceFiles) -> Iterator[tuple[int, Bytes]]:
-    """(first row, bytes [rows, row bytes]) of a tensor seen as rows; the buffer is used again."""
-    elements, block_bytes = BLOCKS[tensor.type]
-    row_bytes = tensor.shape[0] // elements * block_bytes
-    num_rows = tensor.size // row_bytes
-    step = max(1, CHUNK_BYTES // row_bytes)
-    buffer = np.empty((min(step, num_rows), row_bytes), np.uint8)
-    for row in range(0, num_rows, step):
-        part = buffer[: min(step, num_rows - row)]
-        files.read(tensor, row * row_bytes, part)
-        yield row, part
+class Chunk(NamedTuple):
+    """`num_rows` rows of a part, and the output row where they go."""
+
+    part: Part
+    first_row: int
+    num_rows: int
+    to: int
 
 
-def produce(output: Output, dtype: str, files: SourceFiles) -> Iterator[StoredArray]:
+def chunks(parts: Sequence[Part]) -> Iterator[Chunk]:
+    base = 0
+    for part in parts:
+        step = max(1, CHUNK_BYTES // part.row_bytes)
+        for row in range(0, part.num_rows, step):
+            count = min(step, part.num_rows - row)
+            yield Chunk(part, part.first_row + row, count, base + row)
+        base += part.num_rows
+
+
+def read_chunk(chunk: Chunk, files: SourceFiles) -> Bytes:
+    """uint8 [rows, row bytes]."""
+    raw = np.empty((chunk.num_rows, chunk.part.row_bytes), np.uint8)
+    files.read(chunk.part.tensor, chunk.first_row * chunk.part.row_bytes, raw)
+    return raw
+
+
+def produce(
+    output: Output, dtype: str, files: SourceFiles, pool: Executor
+) -> Iterator[StoredArray]:
+    """The arrays of one output, filled chunk by chunk, then put in the wanted order."""
     specs = array_specs(output, dtype)
-    arrays = (
-        _floats(output, specs[0], files)
-        if output.becomes is None
-        else _repacked(output, specs, files)
-    )
-    for spec, array in zip(specs, arrays, strict=True):
-        yield StoredArray(spec, array.reshape(spec.shape))
-
-
-def _repacked(output: Output, specs: list[ArraySpec], files: SourceFiles) -> list[NDArray[Any]]:
-    """Weight as uint32, scales, biases: filled chunk by chunk, then put in the wanted order of rows."""
-    tensor = output.source
-    form = FORMATS[tensor.type]
-    round_scales = rounding(specs[-1].dtype)
-    num_rows = tensor.size // (tensor.shape[0] // BLOCKS[tensor.type][0] * BLOCKS[tensor.type][1])
+    num_rows = sum(part.num_rows for part in output.parts)
     arrays = [np.empty((num_rows, spec.size // num_rows), np.uint8) for spec in specs]
-    for row, part in chunks(tensor, files):
-        packed = form.repack(part.reshape(-1, BLOCKS[tensor.type][1]), round_scales)
-        for array, spec, values in zip(arrays, specs, packed, strict=False):
-            array[row : row + len(part)] = _bytes_of(values, spec.dtype, len(part))
-    return [_ordered(output, a).view(_NUMPY[s.dtype]) for a, s in zip(arrays, specs, strict=True)]
+
+    def fill(chunk: Chunk) -> None:
+        made = _converted(output, specs, read_chunk(chunk, files), chunk.part.tensor)
+        for array, content in zip(arrays, made, strict=True):
+            array[chunk.to : chunk.to + chunk.num_rows] = content
+
+    deque(pool.map(fill, chunks(output.parts)), maxlen=0)
+    for spec in specs:
+        ordered = _ordered(output, arrays.pop(0))
+        yield StoredArray(spec, ordered.view(_NUMPY[spec.dtype]).reshape(spec.shape))
+
+
+def _converted(output: Output, specs: list[ArraySpec], raw: Bytes, tensor: Tensor) -> list[Bytes]:
+    """One chunk as the bytes of each array, [rows, …]."""
+    if output.becomes is None:
+        return [_as_stored_floats(output, specs[0].dtype, raw, tensor)]
+    blocks = raw.reshape(-1, BLOCKS[tensor.type][1])
+    form, round_scales = FORMATS[tensor.type], rounding(specs[-1].dtype)
+    if form.becomes == output.becomes:
+        packed = form.repack(blocks, round_scales)
+    else:
+        packed = affine(dequantized(blocks, form), output.becomes, round_scales)
+    arrays = [array for array in packed if array is not None]
+    return [_bytes_of(a, s.dtype, len(raw)) for a, s in zip(arrays, specs, strict=True)]
+
+
+def _as_stored_floats(output: Output, dtype: str, raw: Bytes, tensor: Tensor) -> Bytes:
+    if tensor.type == dtype and output.values is None:
+        return raw
+    values = _as_floats(tensor, raw)
+    if output.values is not None:
+        values = output.values(values)
+    return _bytes_of(stored(values, dtype), dtype, len(raw))
 
 
 def _bytes_of(values: Any, dtype: str, num_rows: int) -> Bytes:
@@ -109,50 +147,30 @@ _NUMPY = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "U32": "<u4", "U8": "u1"}
 def _ordered(output: Output, rows: Bytes) -> Bytes:
     """Rows and groups of columns moved to where the model class has them; both commute with quantisation."""
     if output.columns is not None:
-        rows = _ordered_columns(output, rows)
+        rows = _ordered_columns(output, output.columns, rows)
     if output.rows is None:
         return rows
-    return np.ascontiguousarray(rows.reshape(-1, len(output.rows), rows.shape[-1])[:, output.rows])
+    items = rows.reshape(-1, len(output.rows), rows.size // _leading(output) // len(output.rows))
+    return np.ascontiguousarray(items[:, output.rows])
 
 
-def _ordered_columns(output: Output, rows: Bytes) -> Bytes:
-    assert output.columns is not None
-    assert output.becomes is not None
-    firsts = output.columns[:: output.becomes.group_size]
-    order = firsts // output.becomes.group_size
-    if not np.array_equal(
-        output.columns, (firsts[:, None] + np.arange(output.becomes.group_size)).ravel()
-    ):
-        raise InvalidSource(
-            f'tensor "{output.source.name}" cannot be reordered in its quantisation'
-        )
-    return np.ascontiguousarray(rows.reshape(len(rows), len(order), -1)[:, order])
+def _leading(output: Output) -> int:
+    """Matrices in the output: experts, or one."""
+    return output.shape[0] if len(output.shape) > 2 and output.shape[-1] != 1 else 1
 
 
-def _floats(output: Output, spec: ArraySpec, files: SourceFiles) -> list[NDArray[Any]]:
-    tensor = output.source
-    result = np.empty((tensor.size // _row_bytes(tensor), tensor.shape[0]), _NUMPY[spec.dtype])
-    for row, part in chunks(tensor, files):
-        values = _as_floats(tensor, part)
-        if output.values is not None:
-            values = output.values(values)
-        result[row : row + len(part)] = stored(values, spec.dtype).reshape(len(part), -1)
-    if output.columns is not None:
-        result = result[:, output.columns]
-    if output.rows is not None:
-        width = 1 if len(output.shape) == 1 else tensor.shape[0]
-        result = result.reshape(-1, len(output.rows), width)[:, output.rows]
-    return [np.ascontiguousarray(result)]
-
-
-def _row_bytes(tensor: Tensor) -> int:
-    elements, block_bytes = BLOCKS[tensor.type]
-    return tensor.shape[0] // elements * block_bytes
+def _ordered_columns(output: Output, order: NDArray[Any], rows: Bytes) -> Bytes:
+    group = 1 if output.becomes is None else output.becomes.group_size
+    firsts = order[::group]
+    if not np.array_equal(order, (firsts[:, None] + np.arange(group)).ravel()):
+        name = output.parts[0].tensor.name
+        raise InvalidSource(f'tensor "{name}" cannot be reordered in its quantisation')
+    items = rows.reshape(len(rows), len(firsts), -1)
+    return np.ascontiguousarray(items[:, firsts // group]).reshape(len(rows), -1)
 
 
 def _as_floats(tensor: Tensor, part: Bytes) -> Floats:
-    if tensor.type in ("F32", "F16", "BF16", "F64"):
+    if tensor.type in FLOATS:
         return from_stored(part, tensor.type)
-    return dequantized(part.reshape(-1, BLOCKS[tensor.type][1]), FORMATS[tensor.type]).reshape(
-        len(part), -1
-    )
+    blocks = part.reshape(-1, BLOCKS[tensor.type][1])
+    return dequantized(blocks, FORMATS[tensor.type]).reshape(len(part), -1)

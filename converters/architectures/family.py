@@ -1,5 +1,6 @@
 """What one file of a model family declares, and the words it declares it in."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,20 +15,32 @@ Config = dict[str, Any]
 Array = NDArray[Any]
 RowOrder = Callable[[Config, int], Array]
 """(config, number of rows) → for each output row the index of the source row."""
+RowSlice = Callable[[Config, int], tuple[int, int]]
+"""(config, number of rows) → first row and number of rows."""
 Values = Callable[[Array], Array]
-"""A function of float32 values, for tensors that are never quantised."""
+"""An elementwise function of float32 values, for tensors that are never quantised."""
+Reshape = Callable[[tuple[int, ...]], tuple[int, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Where a GGUF tensor goes, when its name alone does not say it."""
+    """Where a GGUF tensor goes, when its name alone does not say it.
+
+    Several tensors may go to one output: their `place` orders them, and the rule of place 0 holds for all.
+    """
 
     to: str
     rows: RowOrder | None = None
     columns: RowOrder | None = None
+    slice_rows: RowSlice | None = None
     values: Values | None = None
+    shape: Reshape | None = None
+    place: int = 0
     bare: bool = False  # a parameter, not a module's weight: nothing is appended to `to`
     wide: bool = False  # float32 whatever the dtype
+
+
+Names = Mapping[str, str | Rule | tuple[Rule, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,21 +48,28 @@ class Family:
     """`blocks` maps what follows `blk.N.` (without `.weight`, `.bias`) to what follows `model.layers.N.`."""
 
     configure: Callable[["Source"], Config]
-    blocks: Mapping[str, str | Rule]
-    outer: Mapping[str, str | Rule] = field(default_factory=lambda: OUTER)
+    blocks: Names
+    outer: Names = field(default_factory=lambda: OUTER)
     layers: str = "model.layers"
     norm_shift: float = 0.0  # added to every norm weight: -1 where the class adds 1 itself
-    unused: frozenset[str] = frozenset(
-        {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}
-    )
+    unused: frozenset[str] = frozenset()  # names without `blk.N.`, of what the class does without
+
+    def leaves_out(self, name: str, config: Config) -> bool:
+        """Tables that went into the config, and layers past the last (drafts of next tokens)."""
+        block = _BLOCK.match(name)
+        if block and int(block[1]) >= config["num_hidden_layers"]:
+            return True
+        return name in TABLES or (block[2] if block else name) in self.unused
 
 
-OUTER: Mapping[str, str | Rule] = {
+_BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+TABLES = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+OUTER: Names = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
     "output": "lm_head",
 }
-ATTENTION: Mapping[str, str | Rule] = {
+ATTENTION: Names = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
@@ -58,19 +78,19 @@ ATTENTION: Mapping[str, str | Rule] = {
     "attn_q_norm": "self_attn.q_norm",
     "attn_k_norm": "self_attn.k_norm",
 }
-MLP: Mapping[str, str | Rule] = {
+MLP: Names = {
     "ffn_norm": "post_attention_layernorm",
     "ffn_gate": "mlp.gate_proj",
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-STANDARD: Mapping[str, str | Rule] = {**ATTENTION, **MLP}
-SANDWICH: Mapping[str, str | Rule] = {  # a norm before and after each half of a layer
+STANDARD: Names = {**ATTENTION, **MLP}
+SANDWICH: Names = {  # a norm before and after each half of a layer
     "ffn_norm": "pre_feedforward_layernorm",
     "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
-EXPERTS: Mapping[str, str | Rule] = {
+EXPERTS: Names = {
     "ffn_gate_inp": "mlp.gate",
     "ffn_gate_exps": "mlp.switch_mlp.gate_proj",
     "ffn_up_exps": "mlp.switch_mlp.up_proj",
