@@ -70,8 +70,12 @@ def same(ours: Any, theirs: Any) -> bool:
 
 @dataclass
 class Case:
-    """What a rule looks at. `others`: the reference's totals of other splits. `output`: the reply."""
+    """What a rule looks at. `others`: the reference's totals of other splits. `output`: the reply.
 
+    `kind`: the built-in parser's name, or `generic`.
+    """
+
+    kind: str
     ours: Total
     theirs: Total
     error: str
@@ -85,10 +89,28 @@ def equal(ours: Total, theirs: Total) -> bool:
     )
 
 
-def _contains(more: str, less: str) -> bool:
-    """Whether `less` is `more` with pieces left out."""
-    rest = iter(more)
-    return all(character in rest for character in less)
+# What a call begins with in one of the formats.
+_CALL = re.compile(
+    r"<tool_call>|<\|tool_call>|<\|tool_call_start\|>|\[TOOL_CALLS\]|<function_calls>|<start_function_call>"
+    r"|<｜tool▁call(s▁begin)?|<\|START_ACTION\|>|<atem:function_calls>|<user>|<\|call\|>|functools\["
+)
+_PARTIAL_TAG = re.compile(r"\s*([<\[][^\s>\]]{0,24})?")
+_TAG = re.compile(r"<[^<>]*>|\[[A-Z_]+\]")
+
+
+def _inserted(more: str, less: str) -> str | None:
+    """The one piece that `more` has and `less` lacks, white space at its edges aside; None when that is not all."""
+    less = less.rstrip() if more.startswith(less.rstrip()) else less
+    start = next((n for n, (a, b) in enumerate(zip(more, less, strict=False)) if a != b), len(less))
+    tail = less[start:]
+    if not more.endswith(tail):
+        return None
+    return more[start : len(more) - len(tail)]
+
+
+def _is_call(text: str) -> bool:
+    """Whether a text is a call as the model wrote it, perhaps with what followed."""
+    return bool(_CALL.match(text.strip()))
 
 
 def _calls_contain(more: Total, less: Total) -> bool:
@@ -101,20 +123,19 @@ def _same_call(ours: Any, theirs: Any) -> bool:
     return (ours[0], ours[2]) == (theirs[0], theirs[2]) and same(ours[3], theirs[3])
 
 
-def _keeps_all(case: Case) -> bool:
-    """Whether we have everything the reference has, and nothing that is not in the reply."""
-    ours, theirs = case.ours, case.theirs
-    return (
-        _contains(ours.content, theirs.content)
-        and _contains(ours.thinking, theirs.thinking)
-        and _contains(case.output, ours.content)
-        and _contains(case.output, ours.thinking)
-        and _calls_contain(ours, theirs)
-    )
-
-
 def _no_blanks(total: Total) -> tuple[str, str]:
     return "".join(total.content.split()), "".join(total.thinking.split())
+
+
+def _adds_call(case: Case) -> bool:
+    """Whether we have all the reference has, and besides it the text of calls, or calls that we could read."""
+    ours, theirs = case.ours, case.theirs
+    text = _inserted(ours.content, theirs.content)
+    if text is None or text not in case.output or not _calls_contain(ours, theirs):
+        return False
+    if ours.thinking.rstrip() != theirs.thinking.rstrip():
+        return False
+    return _is_call(text) or (not text.strip() and len(ours.calls) > len(theirs.calls))
 
 
 def kept_end(case: Case) -> bool:
@@ -125,7 +146,7 @@ def kept_end(case: Case) -> bool:
         ours.content.startswith(theirs.content)
         and ours.thinking.startswith(theirs.thinking)
         and case.output.endswith(extra)
-        and len(extra.strip()) < 25
+        and bool(_PARTIAL_TAG.fullmatch(extra))
         and not case.error
         and same(ours.calls, theirs.calls)
     )
@@ -133,12 +154,21 @@ def kept_end(case: Case) -> bool:
 
 def text_for_error(case: Case) -> bool:
     """The reference fails the whole reply over one call; we give the call as text, or read it all the same."""
-    return bool(case.error) and _keeps_all(case)
+    text = _inserted(case.ours.content, case.theirs.content) or ""
+    raw = case.kind == "harmony" and f"raw='{text}'" in case.error
+    raw = raw or (case.kind == "glimmer" and bool(text) and text in case.output)
+    return bool(case.error) and (_adds_call(case) or raw)
 
 
 def other_split(case: Case) -> bool:
     """The reference's result depends on the split: ours is that of the reply in one piece."""
-    return not case.error and any(equal(case.ours, other) for other in case.others)
+    alike = _no_blanks(case.ours) == _no_blanks(case.theirs)
+    return (
+        not case.error
+        and any(equal(case.ours, other) for other in case.others)
+        and _calls_contain(case.ours, case.theirs)
+        and (alike or len(case.ours.calls) > len(case.theirs.calls))
+    )
 
 
 def blanks_of_split(case: Case) -> bool:
@@ -153,9 +183,7 @@ def blanks_of_split(case: Case) -> bool:
 
 def dropped_call(case: Case) -> bool:
     """The reference drops a call that is odd or cut off; we read it, or give it as text."""
-    ours, theirs = case.ours, case.theirs
-    grown = len(ours.calls) > len(theirs.calls) or len(ours.content) > len(theirs.content)
-    return not case.error and grown and _keeps_all(case)
+    return not case.error and _adds_call(case)
 
 
 def nameless_call(case: Case) -> bool:
@@ -163,31 +191,96 @@ def nameless_call(case: Case) -> bool:
     good = [call for call in case.theirs.calls if re.fullmatch(r"[\w.\-]+", call[2])]
     if len(good) == len(case.theirs.calls):
         return False
-    grown = len(case.ours.calls) > len(good) or len(case.ours.content) > len(case.theirs.content)
-    return grown and _keeps_all(replace(case, theirs=replace(case.theirs, calls=good)))
+    return _adds_call(replace(case, theirs=replace(case.theirs, calls=good)))
+
+
+def text_after_call(case: Case) -> bool:
+    """The generic parser of the reference swallows what follows a call."""
+    ours, theirs = case.ours, case.theirs
+    text = ours.content[len(theirs.content) :]
+    return (
+        case.kind == "generic"
+        and bool(ours.calls)
+        and same(ours.calls, theirs.calls)
+        and ours.content.startswith(theirs.content)
+        and case.output.endswith(text)
+        and not _TAG.search(text)
+    )
+
+
+def text_without_header(case: Case) -> bool:
+    """Text outside of any message: the reference drops it."""
+    ours, theirs = case.ours, case.theirs
+    text = _inserted(ours.content, theirs.content)
+    return (
+        case.kind == "harmony"
+        and bool(text and text.strip())
+        and text in case.output
+        and not (set(_TAG.findall(text or "")) & {"<|message|>", "<|start|>", "<|channel|>"})
+        and ours.thinking == theirs.thinking
+        and same(ours.calls, theirs.calls)
+    )
 
 
 def _words(value: Any) -> set[str]:
-    return set(re.findall(r"\w+", json.dumps(value, ensure_ascii=False)))
+    """All words in a value's texts."""
+    if isinstance(value, str):
+        return set(re.findall(r"\w+", value))
+    if isinstance(value, dict):
+        return _words(list(value)) | _words(list(value.values()))
+    if isinstance(value, list | tuple | set):
+        return {word for item in value for word in _words(item)}
+    return _words(json.dumps(value))
+
+
+def _lost(case: Case) -> set[str]:
+    """Words of the reply outside tags that the reference lost; names of fields do not count."""
+    fields = {"name", "arguments", "parameters", "call", "function", "type", "json"}
+    said = {word for word in _words(_TAG.sub(" ", case.output)) - fields if not word.isdigit()}
+    return said - _words([case.theirs.content, case.theirs.thinking, case.theirs.calls])
 
 
 def cut_arguments(case: Case) -> bool:
-    """The reference makes a call without the arguments that it could not read, or with one that was cut off.
-
-    We read more of them, or give the whole as text.
-    """
+    """The reference makes a call without arguments that it could not read; we read more, or give it all as text."""
     ours, theirs = case.ours, case.theirs
-    if case.error or ours.thinking != theirs.thinking or len(ours.calls) > len(theirs.calls):
+    if case.error or ours.thinking != theirs.thinking or not _lost(case):
         return False
-    lost = _words([case.output]) - _words([theirs.content, theirs.thinking, theirs.calls])
-    if len(ours.calls) < len(theirs.calls):
-        text = ours.content != theirs.content and _contains(case.output, ours.content)
-        return (
-            text
-            and _contains(ours.content, theirs.content)
-            and bool(lost & _words(ours.content) or case.output.endswith(ours.content))
-        )
-    return ours.content == theirs.content and bool(lost & _words(ours.calls))
+    if len(ours.calls) == len(theirs.calls):
+        return ours.content == theirs.content and bool(_lost(case) & _words(ours.calls))
+    text = _inserted(ours.content, theirs.content) or ""
+    careless = case.kind in ("laguna", "poolside-v1", "functiongemma")
+    return careless and _is_call(text) and len(ours.calls) == len(theirs.calls) - 1
+
+
+def cut_string(case: Case) -> bool:
+    """The reply ends inside a string, and the reference makes a call of what there is; to us it is text."""
+    text = _inserted(case.ours.content, case.theirs.content) or ""
+    return (
+        not case.error
+        and _is_call(text)
+        and case.output.endswith(text)
+        and text.count('<|"|>') % 2 == 1
+        and len(case.ours.calls) == len(case.theirs.calls) - 1
+    )
+
+
+def words_after_value(case: Case) -> bool:
+    """Words after the last argument: the reference makes them part of the name; to us it is text."""
+    text = _inserted(case.ours.content, case.theirs.content) or ""
+    named = any(" " in call[2] for call in case.theirs.calls)
+    return case.kind.startswith("glm") and not case.error and _is_call(text) and named
+
+
+def wrong_name(case: Case) -> bool:
+    """The generic parser of the reference finds a tool's name inside an argument of a call of another."""
+    text = _inserted(case.ours.content, case.theirs.content) or ""
+    return (
+        case.kind == "generic"
+        and _is_call(text)
+        and not case.ours.calls
+        and len(case.theirs.calls) == 1
+        and f'"name":"{case.theirs.calls[0][2]}"' not in case.output.replace(" ", "")
+    )
 
 
 def tag_in_value(case: Case) -> bool:
@@ -196,8 +289,8 @@ def tag_in_value(case: Case) -> bool:
     return (
         not case.error
         and len(ours.calls) == len(theirs.calls)
-        and len(ours.content) < len(theirs.content)
-        and _contains(theirs.content, ours.content)
+        and theirs.content.startswith(ours.content)
+        and case.output.endswith(theirs.content[len(ours.content) :])
         and _words(theirs.calls) < _words(ours.calls)
     )
 
@@ -205,13 +298,14 @@ def tag_in_value(case: Case) -> bool:
 def read_call(case: Case) -> bool:
     """The reference gives a call as text, because it stands alone or after another one; we read it."""
     ours, theirs = case.ours, case.theirs
+    text = _inserted(theirs.content, ours.content)
     return (
         not case.error
         and len(ours.calls) > len(theirs.calls)
         and _calls_contain(ours, theirs)
         and ours.thinking == theirs.thinking
-        and _contains(theirs.content, ours.content)
-        and _words([call[2:] for call in ours.calls]) <= _words([theirs.content, theirs.calls])
+        and text is not None
+        and _words([call[2:] for call in ours.calls]) <= _words([text, theirs.calls])
     )
 
 
@@ -239,6 +333,16 @@ def _mangled(ours: Any, theirs: Any) -> bool:
     )
 
 
+def blanks_beside_calls(case: Case) -> bool:
+    """The reference drops white space between a call and what follows, and joins words with it."""
+    return (
+        not case.error
+        and bool(case.ours.calls)
+        and same(case.ours.calls, case.theirs.calls)
+        and _no_blanks(case.ours) == _no_blanks(case.theirs)
+    )
+
+
 def mangled_arguments(case: Case) -> bool:
     """The reference changes values: characters outside ASCII, escapes, empty lists, null, words for booleans."""
     ours, theirs = case.ours, case.theirs
@@ -251,25 +355,21 @@ def mangled_arguments(case: Case) -> bool:
 
 
 RULES: dict[str, Callable[[Case], bool]] = {
-    "kept end": kept_end,
-    "text for error": text_for_error,
-    "other split": other_split,
-    "blanks of split": blanks_of_split,
-    "mangled arguments": mangled_arguments,
-    "dropped call": dropped_call,
-    "nameless call": nameless_call,
-    "cut arguments": cut_arguments,
-    "tag in value": tag_in_value,
-    "read call": read_call,
-}
+    rule.__name__.replace("_", " "): rule
+    for rule in (
+        kept_end, text_for_error, other_split, blanks_of_split, blanks_beside_calls, mangled_arguments, dropped_call,
+        nameless_call, text_after_call, text_without_header, cut_arguments, cut_string,
+        words_after_value, wrong_name, tag_in_value, read_call,
+    )
+}  # fmt: skip
 
 
 def compare(
-    ours: Total, wanted: dict[str, Any], others: list[dict[str, Any]], output: str
+    kind: str, ours: Total, wanted: dict[str, Any], others: list[dict[str, Any]], output: str
 ) -> Verdict | None:
     """None when the totals are equal; else the rule that explains the difference, or none of them."""
     case = Case(
-        ours, to_total(wanted), wanted.get("error", ""), list(map(to_total, others)), output
+        kind, ours, to_total(wanted), wanted.get("error", ""), list(map(to_total, others)), output
     )
     if not case.error and equal(ours, case.theirs):
         return None

@@ -126,7 +126,8 @@ def evaluate_total(case: Case, make: Make, run: dict[str, Any] | None = None) ->
     total = {"thinking": "", "tool_calls": [], **run["total"]}
     total["content"] += total.get("final_content", "")
     others = [replay(run["adds"][name]) for name in ("whole", "whole_done") if name in run["adds"]]
-    verdict = compare(ours, total, others, case["output"])
+    kind = case.get("parser") or ("harmony" if case["group"] == "handler" else "generic")
+    verdict = compare(kind, ours, total, others, case["output"])
     if verdict is None:
         return None
     return Deliberate(str(verdict)) if verdict.is_deliberate else str(verdict)

@@ -94,10 +94,13 @@ class Glimmer(Format):
         return following
 
     def _whole_body(self) -> Steps[tuple[str, str | None]]:
-        """A message with a call in it, where tags end nothing before the call's own end."""
+        """A message with a call in it, where tags end nothing before the call's own end, if it has one."""
         pieces: list[str] = []
         text, tag = yield from self.reader.collect(CLOSE)
-        pieces.append(text + tag)
+        if tag:
+            pieces.append(text + tag)
+        else:
+            self.reader.put_back(text)
         following = yield from self._body(pieces.append)
         return "".join(pieces), following
 
