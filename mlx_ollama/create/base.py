@@ -36,6 +36,5 @@ def inherit_config(draft: Draft, base: Model) -> None:
     given = dict(draft.config)
     draft.config.update(asdict(base.config))
     draft.config.update(given)
-    if "model_family" in given:
-        families = base.config.model_families or []
-        draft.config["model_families"] = [given["model_family"], *families]
+    families = base.config.model_families or []
+    draft.config["model_families"] = [*given.get("model_families", ()), *families] or None

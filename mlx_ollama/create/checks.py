@@ -130,6 +130,8 @@ def config_of(info: dict[str, Any]) -> dict[str, Any]:
             raise InvalidRequest(f'info field "{name}" must be a string')
         if value:
             config[keys.get(name, name)] = value
+    if "model_family" in config:
+        config["model_families"] = [config["model_family"]]
     for name in _NUMBERS:
         value = _natural(name, info.get(name))
         if value:

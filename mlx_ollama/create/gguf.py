@@ -101,7 +101,7 @@ def sort_sources(blobs: Blobs, found: list[Found]) -> Sources:
         else:
             sources.inventories[digest] = contents
             _place(sources, digest, contents)
-    if len(sources.weights) > 1:
+    if len(sources.weights) > 1 or (sources.weights and sources.model() is None):
         _join_parts(blobs, sources)
     model = sources.model()
     if model is not None:
@@ -182,7 +182,7 @@ def describe(draft: Draft, sources: Sources) -> None:
     ]
     model = sources.model()
     config = draft.config
-    config["model_families"] = [*(config.get("model_families") or ()), *families]
+    config["model_families"] = [*config.get("model_families", ()), *families]
     config.setdefault("model_format", "gguf")
     if model is not None:
         config.setdefault("model_family", model.architecture)

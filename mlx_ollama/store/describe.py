@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from time import monotonic
 from typing import Any
 
 from msgspec.structs import asdict
@@ -28,6 +29,9 @@ from mlx_ollama.store.reference import parse_reference
 from mlx_ollama.store.store import Store
 from mlx_ollama.store.tensor_blobs import tensor_info, tensor_list
 
+PATIENCE_SECONDS = (
+    0.5  # of a listing; models that were not looked at by then are told without lengths
+)
 _HIDDEN = ("general.name", "tokenizer.chat_template")
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 
@@ -51,12 +55,23 @@ def capabilities(store: Store, model: Model) -> list[str]:
 
 
 def tags(store: Store) -> ListResponse:
-    """Contract 12. Blocks: < 50 ms for 200 names once they are known."""
-    return ListResponse(models=[_listed(store, model) for model in store.list()])
+    """Contract 12. Blocks: < 50 ms for 200 names once they are known, else at most about `PATIENCE_SECONDS`."""
+    deadline = monotonic() + PATIENCE_SECONDS
+    listed: list[ListedModel] = []
+    unknown: list[Model] = []
+    for model in store.list():
+        inspection = None if model.is_remote else store.inspections.known(model)
+        if inspection is None and not model.is_remote:
+            if monotonic() < deadline:
+                inspection = _inspection_or_none(store, model)
+            else:
+                unknown.append(model)
+        listed.append(_listed(model, inspection))
+    store.inspections.later(unknown)
+    return ListResponse(models=listed)
 
 
-def _listed(store: Store, model: Model) -> ListedModel:
-    inspection = _inspection_or_none(store, model)
+def _listed(model: Model, inspection: Inspection | None) -> ListedModel:
     config = model.config
     name = model.short_name
     return ListedModel(
@@ -79,9 +94,7 @@ def _listed(store: Store, model: Model) -> ListedModel:
 
 
 def _inspection_or_none(store: Store, model: Model) -> Inspection | None:
-    """None for a stub and for damaged weights, which show tells about."""
-    if model.is_remote:
-        return None
+    """None for damaged weights, which show tells about."""
     try:
         return store.inspections.of(model)
     except CorruptData:

@@ -31,6 +31,7 @@ class Inspections:
         self._folder = folder
         self._known: dict[str, Inspection] = {}
         self._mutex = threading.Lock()
+        self._waiting: list[Model] = []
 
     def of(self, model: Model) -> Inspection:
         """What the model's weights say; `CorruptData` when they are damaged."""
@@ -46,6 +47,27 @@ class Inspections:
         key = _key(model.weight_digests())
         known = self._known.get(key) or self._read(key)
         return None if known is None else self._remember(key, known)
+
+    def later(self, models: Iterable[Model]) -> None:
+        """Look at them in a thread of its own, one after the other, so that they are known next time."""
+        with self._mutex:
+            is_idle = not self._waiting
+            self._waiting += models
+            if is_idle and self._waiting:
+                threading.Thread(target=self._work, name="inspections", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            with self._mutex:
+                if not self._waiting:
+                    return
+                model = self._waiting[0]
+            try:
+                self.of(model)
+            except Exception as error:  # noqa: BLE001 - a damaged model is told when it is asked for
+                log.debug("%s not inspected: %s", model, error)
+            with self._mutex:
+                self._waiting.pop(0)
 
     def forget(self, digests: Iterable[Digest]) -> None:
         """Drop what is known of models whose first file is one of these."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidName, NotFound
+from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidName, NotFound, StoreUnwritable
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.durable import make_folder, read_regular, replace_file, sync_folder, writing
 from mlx_ollama.store.names import ModelName
@@ -24,6 +24,7 @@ from mlx_ollama.store.names import ModelName
 log = logging.getLogger(__name__)
 
 MAX_MANIFEST = 16 << 20  # thousands of tensor layers
+DEPTH = 4  # host, namespace, model, tag
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 LAYER_PREFIX = "application/vnd.ollama.image."
@@ -120,25 +121,24 @@ class Manifests:
 
     def existing(self, name: ModelName) -> ModelName | None:
         """The stored spelling of a name, or None when no manifest has it."""
-        spelled: list[str] = []
-        folder = self.folder
-        for part in name.path_parts():
-            found = _spelling(folder, part)
-            if found is None:
-                return None
-            spelled.append(found)
-            folder = folder / found
-        return ModelName(*spelled) if folder.is_file() else None
+        spelled, is_whole = self._spelled(name)
+        return ModelName(*spelled) if is_whole else None
 
     def spelling(self, name: ModelName) -> ModelName:
         """The name to write under: each part as it is stored already, so that no two differ in case only."""
-        spelled: list[str] = []
-        folder = self.folder
-        for part in name.path_parts():
-            found = _spelling(folder, part) or part
-            spelled.append(found)
-            folder = folder / found
+        spelled, _ = self._spelled(name)
         return ModelName(*spelled, scheme=name.scheme)
+
+    def _spelled(self, name: ModelName) -> tuple[list[str], bool]:
+        """The parts as stored, as far as they are; whether all of them are."""
+        spelled: list[str] = []
+        is_whole = True
+        for depth, part in enumerate(name.path_parts(), 1):
+            folder = "/".join((str(self.folder), *spelled))
+            found = _spelling(folder, part, is_file=depth == DEPTH)
+            is_whole = is_whole and found is not None
+            spelled.append(found or part)
+        return spelled, is_whole
 
     def path(self, name: ModelName) -> Path:
         return self.folder.joinpath(*name.path_parts())
@@ -176,7 +176,7 @@ class Manifests:
 
     def names(self) -> Iterator[ModelName]:
         """Every name that has a manifest file; what else lies there is passed over."""
-        for parts in _walk(str(self.folder), 4):
+        for parts in _walk(str(self.folder), DEPTH):
             with suppress(InvalidName):
                 yield ModelName(*parts)
 
@@ -199,6 +199,8 @@ class Manifests:
         parse_manifest(content)
         name = self.spelling(name)
         path = self.path(name)
+        if any(folder.is_symlink() for folder in path.parents[: DEPTH - 1]):
+            raise StoreUnwritable("symbolic links are not allowed in the model store")
         with writing(self.folder, len(content)):
             make_folder(path.parent)
             replace_file(path, content)
@@ -228,15 +230,24 @@ def remove_empty(folder: Path, top: Path) -> None:
         folder = folder.parent
 
 
-def _spelling(folder: Path, part: str) -> str | None:
-    """How an entry of `folder` that is `part` in some case is spelled; an exact match wins."""
+def _spelling(folder: str, part: str, *, is_file: bool) -> str | None:
+    """How an entry of `folder` that is `part` in some case is spelled; an exact match wins. Links are none."""
+    wanted = part.lower()
     try:
-        names = [path.name for path in folder.iterdir()]
+        found = [
+            entry.name
+            for entry in os.scandir(folder)
+            if entry.name.lower() == wanted and _is_kind(entry, is_file=is_file)
+        ]
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if part in names:
-        return part
-    return next((name for name in sorted(names) if name.lower() == part.lower()), None)
+    return part if part in found else min(found, default=None)
+
+
+def _is_kind(entry: "os.DirEntry[str]", *, is_file: bool) -> bool:
+    if is_file:
+        return entry.is_file(follow_symlinks=False)
+    return entry.is_dir(follow_symlinks=False)
 
 
 def _walk(folder: str, depth: int) -> Iterator[tuple[str, ...]]:

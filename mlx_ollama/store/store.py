@@ -108,18 +108,18 @@ class Store:
         Called inside `operation()`. What only the name's old manifest needed is removed (unless OLLAMA_NOPRUNE)
         when the last operation ends; whether there is such a thing.
         """
-        previous = self.manifests.existing(name)
-        old = self.manifests.readable(previous) if previous else None
-        if isinstance(manifest, bytes):
-            self.manifests.write(name, manifest)
-        else:
-            self.manifests.put(name, manifest)
-        if old is None or self.noprune:
-            return False
-        unused = unneeded(self.manifests, old.manifest.digests())
         with self._mutex:
+            previous = self.manifests.existing(name)
+            old = self.manifests.readable(previous) if previous else None
+            if isinstance(manifest, bytes):
+                self.manifests.write(name, manifest)
+            else:
+                self.manifests.put(name, manifest)
+            if old is None or self.noprune:
+                return False
+            unused = unneeded(self.manifests, old.manifest.digests())
             self._leftovers |= unused
-        return bool(unused)
+            return bool(unused)
 
     @contextmanager
     def operation(self) -> Generator[None]:
