@@ -64,19 +64,40 @@ def _automatic_context() -> int:
     return next((length for limit, length in _AUTOMATIC if total < limit), _AUTOMATIC_MOST)
 
 
-def load_text(load: Load, loaded: LoadedModel) -> Model:
-    """Everything about text, from the files beside the weights. Raises LoadFailed."""
+@dataclass(kw_only=True)
+class Texts:
+    """The files beside the weights, read; what depends on the weights is still missing."""
+
+    source: bytes
+    tokenizer: Tokenizer
+    chat_template: Any
+    stated_ends: list[int]
+
+
+def load_texts(load: Load) -> Texts:
+    """Reads tokenizer and templates; touches no weights. Raises LoadFailed."""
     files = ModelFiles.of(load)
     source = files.read("tokenizer.json")
     if source is None:
         raise LoadFailed("the model has no tokenizer.json")
     config = files.read_object("tokenizer_config.json")
-    tokenizer = Tokenizer(source, config, loaded.vocab_size)
-    end_tokens = tokenizer.end_tokens(_stated_ends(files))
+    return Texts(
+        source=source,
+        tokenizer=Tokenizer(source, config),
+        chat_template=_chat_template(files, config),
+        stated_ends=list(_stated_ends(files)),
+    )
+
+
+def text_model(load: Load, texts: Texts, loaded: LoadedModel) -> Model:
+    """The text side of loaded weights. Raises LoadFailed when tokenizer and weights do not match."""
+    tokenizer = texts.tokenizer
+    tokenizer.limit_to(loaded.vocab_size)
+    end_tokens = tokenizer.end_tokens(texts.stated_ends)
     return Model(
         tokenizer=tokenizer,
-        prompter=Prompter(load.prompting, _chat_template(files, config), tokenizer.added_texts),
-        formats=Formats(lambda: Compiler(source.decode(), loaded.vocab_size, end_tokens)),
+        prompter=Prompter(load.prompting, texts.chat_template, tokenizer.added_texts),
+        formats=Formats(lambda: Compiler(texts.source.decode(), loaded.vocab_size, end_tokens)),
         end_tokens=end_tokens,
         num_ctx=context_window(load.num_ctx, loaded.context_length),
         has_projector=bool(load.projectors),

@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mlx_ollama.engine.engine import Engine
@@ -33,7 +34,7 @@ from mlx_ollama.ipc.messages import (
 )
 from mlx_ollama.runner.engine_thread import EngineThread
 from mlx_ollama.runner.metrics import Step
-from mlx_ollama.runner.model import load_text, load_weights
+from mlx_ollama.runner.model import load_texts, load_weights, text_model
 from mlx_ollama.runner.outbox import Outbox
 from mlx_ollama.runner.requests import Requests
 
@@ -108,8 +109,10 @@ class Runner:
 
     def _make_engine(self, load: Load, thread: EngineThread) -> Engine | None:
         try:
-            weights = load_weights(load)
-            model = load_text(load, weights)
+            with ThreadPoolExecutor(1, "texts") as beside:  # MLX waits without the interpreter
+                texts = beside.submit(load_texts, load)
+                weights = load_weights(load)
+                model = text_model(load, texts.result(), weights)
         except LoadFailed as error:
             self._fail_to_load(str(error))
             return None

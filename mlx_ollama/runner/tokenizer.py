@@ -86,17 +86,16 @@ def _token_text(value: Any) -> str | None:
 
 
 class Tokenizer:
-    """`size` is the number of embedding rows; a tokenizer that knows larger ids is refused."""
+    """`limit_to` must be told the number of embedding rows before anything is encoded."""
 
-    def __init__(self, source: bytes, config: dict[str, Any], size: int) -> None:
+    def __init__(self, source: bytes, config: dict[str, Any]) -> None:
         parsed = _cleaned(source)
         text = msgspec.json.encode(parsed).decode()
         self._library: Library = _guarded(lambda: Library.from_str(text), "invalid tokenizer")
-        self.size = size
+        self.size = 0
         self._config = config
         self._spelling = spelling_of(parsed)
         self._added: dict[int, Any] = self._library.get_added_tokens_decoder()
-        self._check_ids()
         self._pieces: dict[int, bytes] = {}
         self._segments = _SegmentCache(CACHE_CHARACTERS)
         self._borders = self._border_pattern()
@@ -105,7 +104,9 @@ class Tokenizer:
         self.eos = self._id_of(config.get("eos_token"))
         self.adds_bos = self._adds_bos()
 
-    def _check_ids(self) -> None:
+    def limit_to(self, size: int) -> None:
+        """Take the number of embedding rows; a tokenizer that knows larger ids is refused."""
+        self.size = size
         vocabulary = self._library.get_vocab(with_added_tokens=True)
         largest = max(vocabulary.values(), default=-1)
         if largest < 0:

@@ -49,7 +49,9 @@ def sentencepiece() -> dict[str, Any]:
 
 
 def load(parsed: dict[str, Any], size: int = 600, **config: Any) -> Tokenizer:
-    return Tokenizer(json.dumps(parsed).encode(), config, size)
+    tokenizer = Tokenizer(json.dumps(parsed).encode(), config)
+    tokenizer.limit_to(size)
+    return tokenizer
 
 
 @pytest.fixture
