@@ -61,16 +61,20 @@ class Compiler:
     """Compiles formats for one vocabulary; thread-safe, so that a helper thread may use it.
 
     `tokenizer_json` is the tokenizer's file; `vocab_size` the width of the logits; `end_tokens` what
-    ends an answer. Compiled grammars are cached by schema.
+    ends an answer. Compiled grammars are cached by schema. Raises InvalidGrammar for a tokenizer of another kind.
     """
 
     def __init__(self, tokenizer_json: str, vocab_size: int, end_tokens: frozenset[int]) -> None:
-        self._tokenizer = LLTokenizer(
-            tokenizer_json,
-            n_vocab=vocab_size,
-            eos_token=sorted(end_tokens) or None,
-            slices=LLTokenizer.json_slices(),
-        )
+        try:
+            self._tokenizer = LLTokenizer(
+                tokenizer_json,
+                n_vocab=vocab_size,
+                eos_token=sorted(end_tokens) or None,
+                slices=LLTokenizer.json_slices(),
+            )
+        except ValueError:
+            reason = "invalid format: this model's tokenizer cannot be constrained"
+            raise InvalidGrammar(reason) from None
         self._compiled: OrderedDict[bytes, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -104,7 +108,7 @@ class Compiler:
 
 
 def _first_line(error: object) -> str:
-    return str(error).strip().partition("\n")[0] or "not a usable schema"
+    return str(error).strip().partition("\n")[0][:300] or "not a usable schema"
 
 
 def _schema(format_json: bytes) -> dict[str, Any]:
