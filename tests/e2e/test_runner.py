@@ -1,0 +1,266 @@
+"""A runner process on a real (tiny) model, through its socket."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.convert import convert
+from mlx_ollama.api.messages import Message
+from mlx_ollama.api.options import Options
+from mlx_ollama.ipc import framing
+from mlx_ollama.ipc.messages import (
+    Abort,
+    Chat,
+    Delta,
+    Done,
+    Drain,
+    Fault,
+    FromRunner,
+    Generate,
+    Load,
+    Loaded,
+    Prompting,
+    Rendered,
+    ToRunner,
+    Vectors,
+)
+
+LLAMA = Path(__file__).parents[1] / "data" / "zoo" / "llama"  # made by the zoo's generator
+
+pytestmark = pytest.mark.e2e
+
+CHAT = "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
+GREEDY = Options(temperature=0, num_predict=24)
+
+
+class RunnerProcess:
+    """A runner and the server's end of its socket."""
+
+    def __init__(self, load: Load) -> None:
+        self.server, theirs = socket.socketpair()
+        self.server.settimeout(60)  # a hang is a failure with a traceback
+        command = [sys.executable, "-m", "mlx_ollama.runner", str(theirs.fileno())]
+        self.process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, env={**os.environ}
+        )
+        theirs.close()
+        self._numbers = iter(range(1, 1 << 30))
+        self.send(load)
+
+    def send(self, *messages: ToRunner) -> None:
+        self.server.sendall(framing.encode(messages))
+
+    def receive(self) -> list[FromRunner]:
+        size = int.from_bytes(self._exactly(4), "little")
+        return framing.decode_from_runner(self._exactly(size))
+
+    def _exactly(self, size: int) -> bytes:
+        out = b""
+        while len(out) < size:
+            piece = self.server.recv(size - len(out))
+            assert piece, f"the runner closed: {self.process.wait(10)}"
+            out += piece
+        return out
+
+    def until(self, *wanted: type) -> list[FromRunner]:
+        """Everything up to the first message of a kind."""
+        out = list[FromRunner]()
+        while not any(isinstance(message, wanted) for message in out):
+            out += self.receive()
+        return out
+
+    def ask(self, *requests: Chat | Generate) -> dict[int, list[FromRunner]]:
+        """All requests at once; their messages by number."""
+        for request in requests:
+            request.id = next(self._numbers)
+        out = {request.id: list[FromRunner]() for request in requests}
+        self.send(*requests)
+        last_words = (Done, Fault, Rendered, Vectors)
+        while not all(any(isinstance(m, last_words) for m in found) for found in out.values()):
+            for message in self.receive():
+                if getattr(message, "id", 0) in out:
+                    out[message.id].append(message)  # pyright: ignore[reportAttributeAccessIssue]
+        return out
+
+    def answer(self, request: Chat | Generate) -> list[FromRunner]:
+        (found,) = self.ask(request).values()
+        return found
+
+    def close(self) -> None:
+        self.server.close()
+        self.process.wait(10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+def text(messages: Sequence[FromRunner]) -> str:
+    return "".join(m.content for m in messages if isinstance(m, Delta))
+
+
+def done(messages: Sequence[FromRunner]) -> Done:
+    assert isinstance(messages[-1], Done), messages[-1]
+    return messages[-1]
+
+
+def chat(content: str, **fields: Any) -> Chat:
+    return Chat(id=0, messages=[Message(role="user", content=content)], **fields)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("model") / "llama"
+    convert([LLAMA / "model-f16.gguf"], out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def runner(model: Path) -> Iterator[RunnerProcess]:
+    started = RunnerProcess(loading(model))
+    loaded = started.until(Loaded, Fault)[-1]
+    assert isinstance(loaded, Loaded)
+    assert (loaded.num_ctx, loaded.context_length, loaded.parallel) == (512, 512, 8)
+    yield started
+    started.close()
+
+
+def loading(model: Path, **fields: Any) -> Load:
+    prompting = Prompting(template=CHAT)
+    return Load(
+        model="m",
+        digest="d",
+        directory=str(model),
+        num_ctx=4096,
+        parallel=8,
+        prompting=prompting,
+        **fields,
+    )
+
+
+def test_greedy_text_and_log_probabilities_are_the_reference_s(runner: RunnerProcess) -> None:
+    golden = json.loads((LLAMA / "golden.json").read_text())
+    request = Generate(
+        id=0, prompt=golden["text"], raw=True, options=GREEDY, logprobs=True, top_logprobs=20
+    )
+    out = runner.answer(request)
+    entries = [entry for m in out if isinstance(m, Delta) for entry in m.logprobs]
+    assert done(out).metrics.prompt_eval_count == len(golden["ids"])
+    assert done(out).metrics.eval_count == len(entries) == len(golden["greedy"])
+    logits = np.array(golden["last_logits"])
+    wanted = np.sort(logits - np.logaddexp.reduce(logits))[::-1][:20]
+    top = entries[0].top_logprobs
+    assert isinstance(top, list)
+    assert np.abs(np.array([entry.logprob for entry in top]) - wanted).max() < 1e-3
+
+
+def test_eight_at_once_say_what_each_says_alone(runner: RunnerProcess) -> None:
+    options = Options(temperature=0.8, seed=3, num_predict=16)
+    questions = [f"question {'x' * place} {place}" for place in range(8)]
+    alone = [text(runner.answer(chat(question, options=options))) for question in questions]
+    together = runner.ask(*(chat(question, options=options) for question in questions))
+    assert [text(found) for found in together.values()] == alone
+
+
+def test_a_conversation_goes_on_from_its_context(runner: RunnerProcess) -> None:
+    first = done(runner.answer(Generate(id=0, prompt="a", messages=[user("a")], options=GREEDY)))
+    again = Generate(id=0, prompt="b", messages=[user("b")], context=first.context, options=GREEDY)
+    second = done(runner.answer(again))
+    assert second.context[: len(first.context)] == first.context
+    assert second.metrics.cached > 0
+
+
+def user(content: str) -> Message:
+    return Message(role="user", content=content)
+
+
+def test_a_schema_is_kept(runner: RunnerProcess) -> None:
+    schema = b'{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}'
+    out = runner.answer(chat("json", options=Options(seed=1, num_predict=60), format=schema))
+    assert text(out).startswith('{"a":')
+
+
+def test_an_invalid_schema_is_the_request_s_fault_and_its_neighbour_goes_on(
+    runner: RunnerProcess,
+) -> None:
+    bad, good = runner.ask(
+        chat("a", format=b'{"type":"nosuch"}'), chat("b", options=GREEDY)
+    ).values()
+    assert isinstance(bad[-1], Fault)
+    assert bad[-1].kind == "invalid"
+    assert bad[-1].message.startswith("invalid format: ")
+    assert done(good).reason in ("stop", "length")
+
+
+def test_an_abort_ends_a_stream(runner: RunnerProcess) -> None:
+    request = Generate(id=9_999, prompt="a", raw=True, options=Options(seed=1, num_predict=-1))
+    runner.send(request)
+    runner.until(Delta)
+    runner.send(Abort(id=9_999))
+    assert done(runner.until(Done)).reason == "abort"
+
+
+def test_a_hostile_template_costs_only_its_own_request(runner: RunnerProcess) -> None:
+    nested = "{{ range $.Messages }}" * 8 + "." + "{{ end }}" * 8
+    messages = [Message(role=role, content="a") for role in ("user", "assistant") * 10]
+    hostile = Generate(id=0, prompt="a", template=nested, messages=messages)
+    bad, good = runner.ask(hostile, chat("b", options=GREEDY)).values()
+    assert isinstance(bad[-1], Fault)
+    assert bad[-1].message.startswith("template error: ")
+    assert done(good).metrics.eval_count > 0
+
+
+def test_it_ends_at_once_when_the_server_closes_in_mid_stream(model: Path) -> None:
+    runner = RunnerProcess(loading(model))
+    runner.until(Loaded)
+    runner.send(Generate(id=1, prompt="a", raw=True, options=Options(seed=1)))
+    runner.until(Delta)
+    runner.close()
+    assert runner.process.returncode == 0
+
+
+def test_a_drain_lets_what_runs_finish(model: Path) -> None:
+    runner = RunnerProcess(loading(model))
+    runner.until(Loaded)
+    runner.send(Generate(id=1, prompt="a", raw=True, options=GREEDY), Drain())
+    assert done(runner.until(Done)).id == 1
+    assert runner.process.wait(10) == 0
+    runner.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"config.json": b"{}"}, "config.json"),
+        ({"tokenizer.json": b"{"}, "tokenizer.json is not JSON"),
+        ({"tokenizer.json": None}, "no tokenizer.json"),
+        ({"model.safetensors": b"\x00" * 64}, ""),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_a_fault_and_the_end(
+    model: Path, tmp_path: Path, change: dict[str, bytes | None], text: str
+) -> None:
+    for file in model.iterdir():
+        content = change.get(file.name, file.read_bytes())
+        if content is not None:
+            (tmp_path / file.name).write_bytes(content)
+    runner = RunnerProcess(loading(tmp_path))
+    fault = runner.until(Fault)[-1]
+    assert isinstance(fault, Fault)
+    assert (fault.id, text in fault.message) == (0, True)
+    assert str(tmp_path) not in fault.message
+    assert runner.process.wait(10) == 1
+    runner.close()
+
+
+def test_a_runner_imports_neither_transformers_nor_the_rest_of_mlx_lm() -> None:
+    code = "import sys, mlx_ollama.runner.runner; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(found.stdout.split())
+    assert not loaded & {"transformers", "mlx_lm.utils", "torch", "litestar", "httpx"}
