@@ -16,6 +16,7 @@ from mlx_ollama import __version__
 from mlx_ollama.config import Settings
 from mlx_ollama.conversion import Conversions
 from mlx_ollama.inference.models import Models
+from mlx_ollama.registry.transfers import Transfers
 from mlx_ollama.server.app import create_app
 from mlx_ollama.server.guard import GuardedProtocol
 from mlx_ollama.server.services import Services
@@ -121,6 +122,7 @@ def make_services(settings: Settings, limits: Limits | None = None) -> Services:
         store=store,
         conversions=conversions,
         supervisor=supervisor,
+        transfers=Transfers(store),
         models=Models(settings, store, conversions, supervisor),
     )
 

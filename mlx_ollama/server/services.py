@@ -5,6 +5,7 @@ from msgspec import Struct
 from mlx_ollama.config import Settings
 from mlx_ollama.conversion import Conversions
 from mlx_ollama.inference.models import Models
+from mlx_ollama.registry.transfers import Transfers
 from mlx_ollama.server.bodies import Call
 from mlx_ollama.store.store import Store
 from mlx_ollama.supervisor.supervisor import Supervisor
@@ -17,6 +18,7 @@ class Services(Struct, kw_only=True, frozen=True):
     store: Store
     conversions: Conversions
     supervisor: Supervisor
+    transfers: Transfers
     models: Models
 
 

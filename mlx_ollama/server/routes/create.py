@@ -34,7 +34,8 @@ async def upload_blob(request: Call) -> ASGIApp:
 async def create_model(request: Call) -> ASGIApp:
     asked = await read(request, CreateRequest)
     check(asked)
-    lines = create(asked, services_of(request).store, services_of(request).conversions)
+    services = services_of(request)
+    lines = create(asked, services.store, services.conversions, services.transfers.pull)
     return Answer(lines, stream=asked.stream, whole=last, media=BARE_JSON)
 
 
