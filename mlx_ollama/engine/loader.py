@@ -81,6 +81,18 @@ def _load(config: dict[str, Any], weights: Weights, dense: bool | None) -> Loade
     if config["model_type"] not in mlx_models.SUPPORTED:
         raise LoadError(f'architecture "{config["model_type"]}" is not supported yet')
     model = _build(config)
+    try:
+        dtype = _fill(model, config, weights, dense)
+        return _describe(model, config, dtype)
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        log.debug("filling %s: %s", config["model_type"], error)
+        raise LoadError("weights do not match config.json") from None
+
+
+def _fill(
+    model: nn.Module, config: dict[str, Any], weights: Weights, dense: bool | None
+) -> mx.Dtype:
+    """Give the model its weights, packed or dense, in the dtype to compute in."""
     sanitize: Any = getattr(model, "sanitize", None)
     weights = sanitize(weights) if sanitize is not None else weights
     if dense is None:
@@ -90,9 +102,8 @@ def _load(config: dict[str, Any], weights: Weights, dense: bool | None) -> Loade
         weights = _dequantize(config, weights)
     else:
         _quantize_modules(model, config, weights)
-    weights = _cast(model, weights, dtype)
-    _put(model, weights)
-    return _describe(model, config, dtype)
+    _put(model, _cast(model, weights, dtype))
+    return dtype
 
 
 def _build(config: dict[str, Any]) -> nn.Module:
@@ -111,13 +122,9 @@ def _build(config: dict[str, Any]) -> nn.Module:
 
 
 def _put(model: nn.Module, weights: Weights) -> None:
-    """Every weight in its place, computed; a model that lacks one is refused."""
+    """Every weight in its place, computed; ValueError where one is missing, left over or of another shape."""
     model.eval()
-    try:
-        model.load_weights(list(weights.items()), strict=True)
-    except ValueError as error:
-        log.debug("weights do not match: %s", error)
-        raise LoadError("weights do not match config.json") from None
+    model.load_weights(list(weights.items()), strict=True)
     mx.eval(model.parameters())
     mx.clear_cache()
 

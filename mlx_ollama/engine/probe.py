@@ -15,9 +15,13 @@ TOLERANCE = {mx.float32: 1e-3}
 
 
 def rows_agree(model: nn.Module, vocab_size: int) -> bool:
-    """Decode two rows alone and together; True when the logits agree to the dtype's precision."""
+    """Decode two rows alone and together; True when the logits agree to the dtype's precision.
+
+    Raises ValueError for a model that cannot decode at all.
+    """
+    alone = [_decode([_prefilled(model, p, vocab_size)], model) for p in PROMPTS]
+    mx.eval(alone)
     try:
-        alone = [_decode([_prefilled(model, p, vocab_size)], model) for p in PROMPTS]
         together = _decode([_prefilled(model, p, vocab_size) for p in PROMPTS], model)
     except (TypeError, AttributeError, ValueError, IndexError) as error:
         log.debug("rows do not batch: %s", error)
