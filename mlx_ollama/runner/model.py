@@ -14,7 +14,7 @@ from mlx_ollama.ipc.messages import Load
 from mlx_ollama.runner.files import ModelFiles
 from mlx_ollama.runner.formats import Formats
 from mlx_ollama.runner.prompting import Prompter
-from mlx_ollama.runner.tokenizer import Tokenizer
+from mlx_ollama.runner.tokenizer import Tokenizer, token_text
 
 MIN_CONTEXT = 4
 # An automatic window follows the memory that a model may use, in steps (contract 3.6).
@@ -71,6 +71,7 @@ class Texts:
     source: bytes
     tokenizer: Tokenizer
     chat_template: Any
+    named_tokens: dict[str, str]
     stated_ends: list[int]
 
 
@@ -85,6 +86,7 @@ def load_texts(load: Load) -> Texts:
         source=source,
         tokenizer=Tokenizer(source, config),
         chat_template=_chat_template(files, config),
+        named_tokens=_named_tokens(config),
         stated_ends=list(_stated_ends(files)),
     )
 
@@ -96,7 +98,9 @@ def text_model(load: Load, texts: Texts, loaded: LoadedModel) -> Model:
     end_tokens = tokenizer.end_tokens(texts.stated_ends)
     return Model(
         tokenizer=tokenizer,
-        prompter=Prompter(load.prompting, texts.chat_template, tokenizer.added_texts),
+        prompter=Prompter(
+            load.prompting, texts.chat_template, texts.named_tokens, tokenizer.added_texts
+        ),
         formats=Formats(lambda: Compiler(texts.source.decode(), loaded.vocab_size, end_tokens)),
         end_tokens=end_tokens,
         num_ctx=context_window(load.num_ctx, loaded.context_length),
@@ -111,6 +115,12 @@ def _stated_ends(files: ModelFiles) -> Iterable[int]:
         for token in stated if isinstance(stated, list) else [stated]:
             if isinstance(token, int) and not isinstance(token, bool):
                 yield token
+
+
+def _named_tokens(config: dict[str, Any]) -> dict[str, str]:
+    """`bos_token`, `eos_token`, … as templates name them."""
+    found = {name: token_text(value) for name, value in config.items() if name.endswith("_token")}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 def _chat_template(files: ModelFiles, config: dict[str, Any]) -> Any:

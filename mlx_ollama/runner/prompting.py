@@ -4,9 +4,12 @@ Prompt source, the first that is there: the request's template, the config's ren
 model's own chat template, the family's fallback. Answers: the config's parser, else what the template implies.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -20,10 +23,13 @@ from mlx_ollama.parsers.output import (
     tools_for_prompt,
 )
 from mlx_ollama.parsers.parser import OutputParser
-from mlx_ollama.prompt.conversation import Conversation, Renderer
+from mlx_ollama.prompt.conversation import Conversation, Renderer, TemplateError
 from mlx_ollama.prompt.go_template import GoTemplate
+from mlx_ollama.prompt.jinja_template import JinjaTemplate
+from mlx_ollama.runner.infill import infill_format
 
 IMAGE_MARK = "[img]"
+GPT_OSS = ("gptoss", "gpt-oss")
 
 
 class Plain:
@@ -102,34 +108,104 @@ def with_image_marks(messages: Sequence[Message]) -> list[Message]:
 
 
 class Prompter:
-    """One model's formats. Whatever of it cannot be parsed is an error of the requests that need it."""
+    """One model's formats. What of it cannot be parsed is an error of the requests that need it.
+
+    `chat_template` is a Jinja template, or several as tokenizer_config.json names them; `tokens` are the special
+    tokens that templates name (`bos_token` …); `vocabulary` the texts of the added tokens.
+    """
 
     def __init__(
-        self, prompting: Prompting, chat_template: str, vocabulary: frozenset[str] = frozenset()
+        self,
+        prompting: Prompting,
+        chat_template: Any = "",
+        tokens: dict[str, str] | None = None,
+        vocabulary: frozenset[str] = frozenset(),
     ) -> None:
-        self._prompting, self._chat_template = prompting, chat_template
+        self._prompting, self._tokens = prompting, tokens or {}
+        self._sources = _named_templates(chat_template)
         self._vocabulary = vocabulary
 
     def speech(
         self, template: str = "", *, tools: Sequence[Tool] = (), think: Think = None
     ) -> Speech:
         """The format of one request. Raises TemplateError."""
-        source = template or self._prompting.template
-        if source:
-            return self._of_go(GoTemplate.parse(source), tools, think)
-        return Speech(renderer=Plain(), tools=tools, think=think)
+        speech = self._of_go(template) if template else self._own
+        return dataclasses.replace(speech, tools=tools, think=think)
 
-    def _of_go(self, template: GoTemplate, tools: Sequence[Tool], think: Think) -> Speech:
+    def infill(self, template: str = "", *, think: Think = None) -> Speech:
+        """The format of a prompt with a suffix: a template that has a place for it, or the vocabulary's marks."""
+        speech = self._of_go(template) if template else self._own
+        marks = infill_format(self._vocabulary)
+        takes_suffix = isinstance(speech.renderer, GoTemplate) and (
+            "insert" in speech.renderer.capabilities
+        )
+        renderer = speech.renderer if takes_suffix or marks is None else marks
+        return dataclasses.replace(speech, renderer=renderer, think=think)
+
+    @cached_property
+    def _own(self) -> Speech:
+        if self._prompting.renderer:
+            return self._of_builtin(self._prompting.renderer)
+        if self._prompting.template:
+            return self._of_go(self._prompting.template)
+        if self._sources:
+            return self._of_jinja(self._sources)
+        return Speech(renderer=Plain(), parser_name=self._prompting.parser)
+
+    def _of_builtin(self, name: str) -> Speech:
+        raise TemplateError(f'unknown renderer "{name}"')
+
+    def _of_go(self, source: str) -> Speech:
+        template = GoTemplate.parse(source)
         tags = template.thinking_tags
         return Speech(
             renderer=template,
-            parser_name=self._prompting.parser,
+            parser_name=self._prompting.parser or self._implied_parser(source),
             answer=AnswerFormat(thinking_tags=tags if all(tags) else None),
             tool_tag=template.tool_tag,
-            tools=tools,
-            think=think,
+            marks_images=True,
+        )
+
+    def _implied_parser(self, source: str) -> str:
+        """gpt-oss speaks harmony through an ordinary template (internals 5.1)."""
+        speaks_harmony = "<|start|>" in source and "<|end|>" in source
+        return "harmony" if self._prompting.family in GPT_OSS and speaks_harmony else ""
+
+    def _of_jinja(self, sources: dict[str, str]) -> Speech:
+        known = {
+            name: text
+            for name, text in self._tokens.items()
+            if name not in ("bos_token", "eos_token")
+        }
+        template = JinjaTemplate(
+            sources,
+            bos_token=self._tokens.get("bos_token", ""),
+            eos_token=self._tokens.get("eos_token", ""),
+            tokens=known,
+        )
+        try:
+            answer = infer("\n".join(sources.values()), self._vocabulary)
+        except NotImplementedError:
+            answer = AnswerFormat()
+        return Speech(
+            renderer=template,
+            parser_name=self._prompting.parser or answer.name,
+            answer=answer,
             marks_images=True,
         )
 
 
-_ = infer
+def _named_templates(chat_template: Any) -> dict[str, str]:
+    """Templates by name from a text, a mapping, or transformers' list of names and templates."""
+    if isinstance(chat_template, str):
+        return {"default": chat_template} if chat_template else {}
+    if isinstance(chat_template, list):
+        pairs = [entry for entry in chat_template if isinstance(entry, dict)]
+        chat_template = {entry.get("name"): entry.get("template") for entry in pairs}
+    if not isinstance(chat_template, dict):
+        return {}
+    return {
+        name: text
+        for name, text in chat_template.items()
+        if isinstance(name, str) and isinstance(text, str)
+    }

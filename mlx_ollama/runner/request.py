@@ -106,7 +106,7 @@ def _prompt(message: Chat | Generate, model: Model) -> _Prompt:
     if message.raw:
         return _Prompt(text=message.prompt, image_count=len(message.images))
     if message.suffix:
-        speech = model.prompter.speech(message.template, think=message.think)
+        speech = model.prompter.infill(message.template, think=message.think)
         conversation = Conversation(
             prompt=message.prompt, suffix=message.suffix, think=message.think
         )

@@ -78,7 +78,7 @@ def _cleaned(source: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _token_text(value: Any) -> str | None:
+def token_text(value: Any) -> str | None:
     """A token of tokenizer_config.json: its text, or an object with `content`."""
     if isinstance(value, dict):
         value = value.get("content")
@@ -130,7 +130,7 @@ class Tokenizer:
         return re.compile("|".join(map(re.escape, longest_first)))
 
     def _id_of(self, token: Any) -> int | None:
-        text = _token_text(token)
+        text = token_text(token)
         return None if text is None else self._library.token_to_id(text)
 
     def _adds_bos(self) -> bool:
