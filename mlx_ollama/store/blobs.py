@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidRequest, NotFound
-from mlx_ollama.store import threads
+from mlx_ollama.store import lock, threads
 from mlx_ollama.store.durable import (
     file_mode,
     make_folder,
@@ -75,13 +75,14 @@ class BlobWriter:
         self._folder = folder
         self._hash = hashlib.sha256()
         self.size = 0
-        self._path = folder / f"upload-{os.urandom(8).hex()}.tmp"
+        self._path = folder / temporary_name()
 
     def __enter__(self) -> Self:
         with writing(self._folder):
             make_folder(self._folder)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)
+        lock.hold(self._descriptor)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,6 +114,11 @@ class BlobWriter:
             self._path.rename(self._folder / digest.file_name)  # over a damaged one too
             sync_folder(self._folder)
         return digest
+
+
+def temporary_name() -> str:
+    """Of a file in the making; Ollama removes such files too, once they are an hour old."""
+    return f"upload-{os.urandom(8).hex()}.tmp"
 
 
 def touch(path: Path) -> None:

@@ -64,16 +64,14 @@ def file_mode(folder: Path) -> int:
     return 0o600 | (folder.stat().st_mode & 0o044)
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole and durable; the folder must exist."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+def replace_file(path: Path, content: bytes, temporary: Path) -> None:
+    """Put `content` at `path`, whole and durable, by way of `temporary`; both folders must exist."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, file_mode(path.parent))
+        with temporary.open("xb") as file:
+            os.fchmod(file.fileno(), file_mode(path.parent))
             file.write(content)
             file.flush()
-            sync_file(descriptor)
+            sync_file(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -46,3 +46,20 @@ def _flock(descriptor: int, operation: int) -> bool:
         if error.errno not in (errno.ENOTSUP, errno.ENOLCK):  # a network file system without locks
             raise
     return True
+
+
+def hold(descriptor: int) -> None:
+    """Mark an open file as being written, until it is closed or its writer dies."""
+    _flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody still writes a file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return True  # gone, or none of ours
+    try:
+        return not _flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    finally:
+        os.close(descriptor)

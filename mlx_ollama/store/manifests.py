@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct, field
 
 from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidName, NotFound, StoreUnwritable
-from mlx_ollama.store.blobs import Digest
+from mlx_ollama.store.blobs import Digest, temporary_name
 from mlx_ollama.store.durable import make_folder, read_regular, replace_file, sync_folder, writing
 from mlx_ollama.store.names import ModelName
 
@@ -113,10 +113,12 @@ class StoredManifest(NamedTuple):
 
 
 class Manifests:
-    """The manifests folder of a store."""
+    """The manifests folder of a store. Manifests in the making are in `scratch`, on the same file system:
+    a stray file among the manifests would keep Ollama from pruning."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder = folder
+        self._scratch = scratch
         self._parsed: dict[str, tuple[tuple[int, int, int], StoredManifest]] = {}
 
     def existing(self, name: ModelName) -> ModelName | None:
@@ -146,13 +148,19 @@ class Manifests:
     def read(self, name: ModelName) -> StoredManifest:
         """The manifest of a name in any case; `NotFound`, `CorruptData`, `InvalidDigest`."""
         stored = self.existing(name)
-        if stored is None:
-            raise NotFound(f"model '{name}' not found")
-        return self._load(stored)
+        try:
+            if stored is not None:
+                return self._load(stored)
+        except FileNotFoundError:  # deleted meanwhile
+            pass
+        raise NotFound(f"model '{name}' not found")
 
     def read_bytes(self, stored: ModelName) -> bytes:
-        """The file of a stored name, unparsed."""
-        return read_regular(self.path(stored), MAX_MANIFEST)
+        """The file of a stored name, unparsed; `NotFound` when it was deleted meanwhile."""
+        try:
+            return read_regular(self.path(stored), MAX_MANIFEST)
+        except FileNotFoundError as error:
+            raise NotFound(f"model '{stored}' not found") from error
 
     def _load(self, name: ModelName) -> StoredManifest:
         path = "/".join(
@@ -203,7 +211,8 @@ class Manifests:
             raise StoreUnwritable("symbolic links are not allowed in the model store")
         with writing(self.folder, len(content)):
             make_folder(path.parent)
-            replace_file(path, content)
+            make_folder(self._scratch)
+            replace_file(path, content, self._scratch / temporary_name())
         return name
 
     def put(self, name: ModelName, manifest: Manifest) -> ModelName:
@@ -214,7 +223,7 @@ class Manifests:
         """Take the manifest of a stored name away, and folders that are empty then."""
         path = self.path(name)
         with writing(self.folder):
-            path.unlink()
+            path.unlink(missing_ok=True)
             sync_folder(path.parent)
             self._parsed.pop(str(path), None)
             remove_empty(path.parent, self.folder)

@@ -17,8 +17,9 @@ from mlx_ollama.store.manifests import Manifests, remove_empty
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3600  # an upload waits this long for the create that needs it
-# Ours and Ollama's: whole blobs and what is left of an unfinished one. Other files are not ours to remove.
-_KNOWN = re.compile(r"sha256[-:].*|upload-[0-9a-f]{16}\.tmp")
+# Ollama's and ours, whole or not. Other files are not ours to remove.
+_BLOB = re.compile(r"sha256[-:].*")
+_UPLOAD = re.compile(r"upload-[0-9a-f]{16}\.tmp")
 
 
 def unneeded(manifests: Manifests, digests: Iterable[Digest]) -> set[Digest]:
@@ -64,7 +65,7 @@ def prune(manifests: Manifests, blobs: Blobs, now: Callable[[], float] = time.ti
             return 0
         keep = {digest.file_name for digest in needed}
         count = 0
-        for path in _old_files(blobs.folder, now() - GRACE_SECONDS):
+        for path in _unneeded_files(blobs.folder, now() - GRACE_SECONDS):
             if path.name not in keep:
                 path.unlink(missing_ok=True)
                 count += 1
@@ -72,11 +73,16 @@ def prune(manifests: Manifests, blobs: Blobs, now: Callable[[], float] = time.ti
     return count
 
 
-def _old_files(folder: Path, before: float) -> Iterator[Path]:
+def _unneeded_files(folder: Path, before: float) -> Iterator[Path]:
+    """Files of ours or Ollama's that are old, and uploads that nobody writes any more."""
     for path in folder.iterdir():
         status = path.lstat()
-        is_ours = stat.S_ISREG(status.st_mode) and _KNOWN.fullmatch(path.name)
-        if is_ours and status.st_mtime < before:
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        is_old = status.st_mtime < before
+        if (is_old and _BLOB.fullmatch(path.name)) or (
+            _UPLOAD.fullmatch(path.name) and not lock.is_held(path)
+        ):
             yield path
 
 

@@ -30,7 +30,7 @@ class Store:
         self.root = root
         self.noprune = noprune
         self.blobs = Blobs(root / "blobs")
-        self.manifests = Manifests(root / "manifests")
+        self.manifests = Manifests(root / "manifests", root / "blobs")
         self.inspections = Inspections(cache / "inspections" if cache else None)
         self._models: dict[Path, tuple[StoredManifest, Model]] = {}
         self._leftovers: set[Digest] = set()  # unneeded since a removal had to wait
@@ -85,21 +85,22 @@ class Store:
         if found.folded() == parsed["destination"].folded():
             return
         with self.operation():
-            content = self.manifests.read_bytes(found)
-            self.publish(parsed["destination"], content)
+            self.publish(parsed["destination"], self.manifests.read_bytes(found))
 
     def delete(self, target: str) -> set[Digest]:
         """Contract 16, its error texts included. Blobs that nothing else needs go too; returns their digests."""
         if not target.strip():
             raise InvalidRequest("model is required")
         try:
-            name = self.manifests.existing(ModelName.parse(target))
+            parsed = ModelName.parse(target)
         except InvalidName as error:
             raise InvalidRequest(f'name "{target}" is invalid') from error
-        if name is None:
-            raise NotFound(f"model '{target}' not found")
-        stored = self.manifests.readable(name)
-        self.manifests.remove(name)
+        with self._mutex:
+            name = self.manifests.existing(parsed)
+            if name is None:
+                raise NotFound(f"model '{target}' not found")
+            stored = self.manifests.readable(name)
+            self.manifests.remove(name)
         return self.discard(stored.manifest.digests() if stored else ())
 
     def publish(self, name: ModelName, manifest: Manifest | bytes) -> bool:

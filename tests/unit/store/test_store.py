@@ -1,4 +1,5 @@
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -149,6 +150,15 @@ async def test_prune_does_nothing_while_another_process_writes(store: Store) -> 
     assert not store.blobs.has(orphan)
 
 
+async def test_prune_removes_uploads_that_nobody_writes_any_more(store: Store) -> None:
+    with store.blobs.writer() as writer:
+        writer.write(b"x")
+        (dead := store.blobs.folder / "upload-0123456789abcdef.tmp").write_text("x")
+        store.prune()
+        assert not dead.exists()
+        assert store.blobs.has(writer.commit())
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 300, b'{"config":{"digest":"../x"}}'])
 async def test_a_corrupt_manifest_is_skipped_with_a_warning(
     store: Store, content: bytes, caplog: pytest.LogCaptureFixture
@@ -205,3 +215,28 @@ def test_an_absent_store_is_empty_and_stays_absent(store: Store) -> None:
     with pytest.raises(NotFound):
         store.delete("x")
     assert not store.root.exists()
+
+
+async def test_many_may_copy_and_delete_at_once(store: Store) -> None:
+    await add_model(store, "base")
+    troubles: list[Exception] = []
+
+    def work(number: int) -> None:
+        for step in range(12):
+            try:
+                store.copy("base", f"m{(number + step) % 3}")
+                store.list()
+                store.delete(f"m{step % 3}")
+            except NotFound:
+                pass  # another was faster
+            except Exception as error:
+                troubles.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert troubles == []
+    for model in store.list():
+        assert all(store.blobs.hash(digest) == digest for digest in model.manifest.digests())
