@@ -66,7 +66,8 @@ def _translated(
     if isinstance(event, Delta):
         return _chunk(request, event)
     if isinstance(event, Rendered):
-        return _chunk(request, **replies.debug_fields(event))
+        nobody = ReplyMessage(role="", content="")
+        return _chunk(request, message=nobody, **replies.debug_fields(event))
     fields = replies.final_fields(event, started=started, load_duration=load_duration)
     return _chunk(request, **fields)
 
@@ -79,8 +80,8 @@ def _chunk(request: ChatRequest, delta: Delta | None = None, **fields: Any) -> C
         thinking=delta.thinking,
         tool_calls=delta.tool_calls,
     )
-    values: dict[str, Any] = {"done": False, "logprobs": delta.logprobs} | fields
-    return ChatResponse(model=request.model, created_at=replies.now(), message=message, **values)
+    values: dict[str, Any] = {"message": message, "done": False, "logprobs": delta.logprobs}
+    return ChatResponse(model=request.model, created_at=replies.now(), **values | fields)
 
 
 def join(chunks: list[ChatResponse]) -> ChatResponse:

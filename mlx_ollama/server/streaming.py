@@ -14,7 +14,7 @@ from litestar.types import Receive, Scope, Send
 from mlx_ollama.api.ollama import ErrorResponse
 from mlx_ollama.errors import Canceled
 from mlx_ollama.server.failures import failure, text_of
-from mlx_ollama.server.replies import BARE_JSON, JSON, encode, json_reply
+from mlx_ollama.server.replies import JSON, encode, json_reply
 
 Chunk = TypeVar("Chunk")
 NDJSON = b"application/x-ndjson"
@@ -58,7 +58,7 @@ class Answer:
                 else:
                     reply = _Lines(first, chunks)
             except Exception as error:  # noqa: BLE001 - every error has an answer
-                reply = failure(error, media=BARE_JSON if self._stream else self._media)
+                reply = failure(error, media=self._media)
             await reply(scope, receive, send)
 
 

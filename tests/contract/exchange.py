@@ -125,7 +125,8 @@ def _header_differences(exchange: Exchange, answer: Answer) -> Iterator[str]:
 
 
 def _parts(header: str) -> list[str]:
-    return sorted(part.strip().lower() for part in header.split(","))
+    """Without the character set, which errors have or not by the place that they come from."""
+    return sorted(part.strip().lower() for part in header.split(";")[0].split(","))
 
 
 def _body_differences(exchange: Exchange, answer: Answer, free: set[str]) -> Iterator[str]:
