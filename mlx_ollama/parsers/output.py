@@ -1,5 +1,6 @@
 """Which parser reads a model's answers, and which format a model speaks when nobody has said so."""
 
+import re
 from collections.abc import Collection, Sequence
 
 from msgspec import Struct
@@ -13,19 +14,42 @@ from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_thinking
 from mlx_ollama.parsers.tools import TOOL_FORMATS
 from mlx_ollama.parsers.tools.generic import LeadingCalls, TaggedCalls
-from mlx_ollama.parsers.tools.tool_format import ToolFormat, read_answer
+from mlx_ollama.parsers.tools.tool_format import ToolFormat
 
 
 class AnswerFormat(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `infer` found in a chat template or vocabulary; its fields are arguments of `pick_parser`.
 
     `name` is a built-in parser whose format carries everything (`harmony`, `gemma4`, …), else empty.
-    `tool_format` is a name of `parsers/tools`.
+    `tool_format` is a name of `parsers/tools`. `tokens`: texts that the parser looks for; a control token that is
+    part of one must reach it as text.
     """
 
     name: str = ""
     thinking_tags: tuple[str, str] | None = None
     tool_format: str = ""
+    tokens: tuple[str, ...] = ()
+
+
+# Pairs that models of the field use, the most usual first.
+THINKING_TAGS = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<seed:think>", "</seed:think>"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<longcat_think>", "</longcat_think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+)
+# Built-in parsers for formats that carry everything, and what shows them in a chat template.
+_WHOLE_FORMATS = {
+    "harmony": ("<|start|>", "<|channel|>", "<|message|>"),
+    "glimmer": ("<atem:function_calls>",),
+    "gemma4": ("<|channel>", "<|tool_call>"),
+    "cohere": ("<|START_THINKING|>", "<|START_ACTION|>", "<|END_OF_TURN_TOKEN|>"),
+}
+_TOOLS = re.compile(r"\btools\b")
 
 
 def infer(chat_template: str = "", vocabulary: Collection[str] = ()) -> AnswerFormat:
@@ -33,7 +57,33 @@ def infer(chat_template: str = "", vocabulary: Collection[str] = ()) -> AnswerFo
 
     Never fails: a model with neither thinking nor tools gives an empty format.
     """
-    raise NotImplementedError
+    for name, signs in _WHOLE_FORMATS.items():
+        if all(sign in chat_template for sign in signs):
+            return AnswerFormat(name=name, tokens=BUILTINS[name].preserved_tokens)
+    tags = _infer_thinking(chat_template, vocabulary)
+    tool_format = _infer_tools(chat_template, vocabulary)
+    tokens = TOOL_FORMATS[tool_format].tokens if tool_format else ()
+    return AnswerFormat(
+        thinking_tags=tags, tool_format=tool_format, tokens=(*(tags or ()), *tokens)
+    )
+
+
+def _infer_thinking(template: str, vocabulary: Collection[str]) -> tuple[str, str] | None:
+    """A closing tag in the template is sign enough: some only strip old thinking by it."""
+    shown = (tags for tags in THINKING_TAGS if tags[1] in template)
+    known = (tags for tags in THINKING_TAGS if tags[0] in vocabulary and tags[1] in vocabulary)
+    return next(shown, None) or next(known, None)
+
+
+def _infer_tools(template: str, vocabulary: Collection[str]) -> str:
+    """By the template's tags; by the vocabulary's, where a template takes tools but shows none; else bare JSON."""
+    for name, item in TOOL_FORMATS.items():
+        if item.appears_in(template):
+            return name
+    for name, item in TOOL_FORMATS.items():
+        if item.tokens and all(token in vocabulary for token in item.tokens):
+            return name
+    return "json" if _TOOLS.search(template) else ""
 
 
 def pick_parser(  # noqa: PLR0913 - the one place where all that shapes an answer comes together
@@ -99,7 +149,7 @@ class Inferred(Format):
         thinking_tags: tuple[str, str] | None,
         inside: bool,
         tools: Sequence[Tool],
-        tool_format: ToolFormat | LeadingCalls | None,
+        tool_format: ToolFormat | None,
     ) -> None:
         super().__init__()
         self._tags = thinking_tags
@@ -110,17 +160,11 @@ class Inferred(Format):
     def _parse(self) -> Steps[None]:
         if self._tags:
             yield from read_thinking(self, *self._tags, inside=self._inside)
-        match self._tool_format:
-            case None:
-                return
-            case LeadingCalls() as leading:
-                yield from leading.read_answer(self.reader, self._tools)
-            case tool_format:
-                trim = not isinstance(tool_format, TaggedCalls)
-                yield from read_answer(self.reader, tool_format, self._tools, trim=trim)
+        if self._tool_format:
+            yield from self._tool_format.read_answer(self.reader, self._tools)
 
 
-def _tool_format(name: str, tag: str) -> ToolFormat | LeadingCalls | None:
+def _tool_format(name: str, tag: str) -> ToolFormat | None:
     if name:
         return TOOL_FORMATS[name]
     if tag in ("{", "["):

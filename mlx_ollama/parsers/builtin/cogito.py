@@ -3,14 +3,7 @@
 from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_opened_thinking
-from mlx_ollama.parsers.tools.deepseek import (
-    BLOCK,
-    BLOCK_END,
-    CALL,
-    CALL_END,
-    DEEPSEEK,
-    SEPARATOR,
-)
+from mlx_ollama.parsers.tools.deepseek import DEEPSEEK
 
 _OUTPUT, _OUTPUT_END = "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"
 _OUTPUTS, _OUTPUTS_END = "<｜tool▁outputs▁begin｜>", "<｜tool▁outputs▁end｜>"
@@ -27,8 +20,10 @@ class Cogito(Format):
         reader, start = self.reader, self.start
         if start.thinks(default=False) and not start.continues_content and not start.tools:
             yield from read_opened_thinking(self, "</think>")
-        while tag := (yield from reader.until(BLOCK, _OUTPUTS, sink=reader.content, trim=False)):
-            if tag == BLOCK:
+        while tag := (
+            yield from reader.until(DEEPSEEK.open, _OUTPUTS, sink=reader.content, trim=False)
+        ):
+            if tag == DEEPSEEK.open:
                 yield from DEEPSEEK.calls(reader, tag, start.tools)
                 continue
             text, close = yield from reader.collect(_OUTPUTS_END)
@@ -42,11 +37,7 @@ NAMES = {
         has_thinking=True,
         preserved_tokens=(
             "</think>",
-            BLOCK,
-            BLOCK_END,
-            CALL,
-            CALL_END,
-            SEPARATOR,
+            *DEEPSEEK.tokens,
             _OUTPUT,
             _OUTPUT_END,
             _OUTPUTS,

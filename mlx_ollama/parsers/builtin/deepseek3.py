@@ -3,14 +3,7 @@
 from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_opened_thinking
-from mlx_ollama.parsers.tools.deepseek import (
-    BLOCK,
-    BLOCK_END,
-    CALL,
-    CALL_END,
-    DEEPSEEK,
-    SEPARATOR,
-)
+from mlx_ollama.parsers.tools.deepseek import DEEPSEEK
 
 _OUTPUT, _OUTPUT_END = "<｜tool▁output▁begin｜>", "<｜tool▁output▁end｜>"
 
@@ -28,10 +21,10 @@ class DeepSeek3(Format):
             yield from read_opened_thinking(self, "</think>")
         close: tuple[str, ...] = ()
         while tag := (
-            yield from reader.until(BLOCK, _OUTPUT, *close, sink=reader.content, trim=False)
+            yield from reader.until(DEEPSEEK.open, _OUTPUT, *close, sink=reader.content, trim=False)
         ):
             close = (_OUTPUT_END,) if tag == _OUTPUT else ()
-            if tag == BLOCK:
+            if tag == DEEPSEEK.open:
                 yield from DEEPSEEK.calls(reader, tag, self.start.tools)
 
 
@@ -41,11 +34,7 @@ NAMES = {
         has_thinking=True,
         preserved_tokens=(
             "</think>",
-            BLOCK,
-            BLOCK_END,
-            CALL,
-            CALL_END,
-            SEPARATOR,
+            *DEEPSEEK.tokens,
             _OUTPUT,
             _OUTPUT_END,
         ),

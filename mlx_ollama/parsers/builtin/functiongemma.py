@@ -3,7 +3,6 @@
 from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.tools.gemma import FUNCTION_GEMMA
-from mlx_ollama.parsers.tools.tool_format import read_answer
 
 
 class FunctionGemma(Format):
@@ -14,7 +13,7 @@ class FunctionGemma(Format):
         self.start = start
 
     def _parse(self) -> Steps[None]:
-        yield from read_answer(self.reader, FUNCTION_GEMMA, self.start.tools, trim=False)
+        yield from FUNCTION_GEMMA.read_answer(self.reader, self.start.tools)
 
 
 NAMES = {

@@ -4,7 +4,6 @@ from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_opened_thinking
 from mlx_ollama.parsers.tools.glm import GLM
-from mlx_ollama.parsers.tools.tool_format import read_answer
 
 _TOKENS = (
     "<think>",
@@ -34,7 +33,7 @@ class GlmOcr(Format):
         else:
             self.reader.put_back(blanks)
         self.is_thinking = False
-        yield from read_answer(self.reader, GLM, self.start.tools)
+        yield from GLM.read_answer(self.reader, self.start.tools)
 
 
 class Glm47(GlmOcr):
@@ -43,7 +42,7 @@ class Glm47(GlmOcr):
     def _parse(self) -> Steps[None]:
         if self.start.thinks(default=True):
             yield from read_opened_thinking(self, "</think>")
-            yield from read_answer(self.reader, GLM, self.start.tools)
+            yield from GLM.read_answer(self.reader, self.start.tools)
         else:
             yield from super()._parse()
 

@@ -3,8 +3,7 @@
 from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_opened_thinking
-from mlx_ollama.parsers.tools.python_calls import PYTHONIC
-from mlx_ollama.parsers.tools.tool_format import read_answer
+from mlx_ollama.parsers.tools.python_calls import LFM2
 
 _TOKENS = ("<think>", "</think>", "<|tool_call_start|>", "<|tool_call_end|>")
 
@@ -17,7 +16,7 @@ class Lfm2(Format):
         self.start = start
 
     def _parse(self) -> Steps[None]:
-        yield from read_answer(self.reader, PYTHONIC, self.start.tools, trim=False)
+        yield from LFM2.read_answer(self.reader, self.start.tools)
 
 
 class Lfm2Thinking(Lfm2):

@@ -2,10 +2,7 @@
 
 from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
-from mlx_ollama.parsers.tools.python_calls import ends_in_value, read_python_calls
-from mlx_ollama.parsers.tools.tool_format import Enclosed, read_answer
-
-_CALLS = Enclosed("<function_calls>", "</function_calls>", read_python_calls, ends_in_value)
+from mlx_ollama.parsers.tools.python_calls import OLMO3
 
 
 class Olmo3(Format):
@@ -16,7 +13,7 @@ class Olmo3(Format):
         self.start = start
 
     def _parse(self) -> Steps[None]:
-        yield from read_answer(self.reader, _CALLS, self.start.tools, trim=False)
+        yield from OLMO3.read_answer(self.reader, self.start.tools)
 
 
-NAMES = {"olmo3": Builtin(make=Olmo3, preserved_tokens=("<function_calls>", "</function_calls>"))}
+NAMES = {"olmo3": Builtin(make=Olmo3, preserved_tokens=OLMO3.tokens)}

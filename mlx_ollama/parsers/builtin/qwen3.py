@@ -4,7 +4,6 @@ from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_opened_thinking, skip_opening
 from mlx_ollama.parsers.tools.json_calls import HERMES
-from mlx_ollama.parsers.tools.tool_format import read_answer
 
 _TOKENS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 
@@ -17,7 +16,7 @@ class Qwen3(Format):
         self.start = start
 
     def _parse(self) -> Steps[None]:
-        yield from read_answer(self.reader, HERMES, self.start.tools)
+        yield from HERMES.read_answer(self.reader, self.start.tools)
 
 
 class Qwen3Thinking(Qwen3):

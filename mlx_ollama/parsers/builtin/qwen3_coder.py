@@ -3,7 +3,6 @@
 from mlx_ollama.parsers.builtin.builtin import Builtin, Start
 from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.tools.qwen3_coder import QWEN3_CODER
-from mlx_ollama.parsers.tools.tool_format import read_answer
 
 
 class Qwen3Coder(Format):
@@ -14,7 +13,7 @@ class Qwen3Coder(Format):
         self.start = start
 
     def _parse(self) -> Steps[None]:
-        yield from read_answer(self.reader, QWEN3_CODER, self.start.tools)
+        yield from QWEN3_CODER.read_answer(self.reader, self.start.tools)
 
 
 NAMES = {

@@ -173,10 +173,12 @@ GEMMA4 = Enclosed(
     "<tool_call|>",
     lambda body, tools: _read(body, tools, _GEMMA4),
     partial(_ends_in_string, _GEMMA4.delimiter),
+    trim=False,
 )
 FUNCTION_GEMMA = Enclosed(
     "<start_function_call>",
     "<end_function_call>",
     lambda body, tools: _read(body, tools, _FUNCTION_GEMMA),
     partial(_ends_in_string, _FUNCTION_GEMMA.delimiter),
+    trim=False,
 )

@@ -13,7 +13,7 @@ from mlx_ollama.api.messages import Tool
 from mlx_ollama.parsers.reader import BLANKS, Reader, Steps
 from mlx_ollama.parsers.tools.json_calls import to_arguments
 from mlx_ollama.parsers.tools.python_calls import read_python_calls
-from mlx_ollama.parsers.tools.tool_format import Call
+from mlx_ollama.parsers.tools.tool_format import AfterTag, Call
 from mlx_ollama.parsers.values import load_object, load_values
 
 _PUNCTUATION = re.compile(rf"[{BLANKS},;\]]*")
@@ -90,9 +90,20 @@ def _bracketed_calls(text: str, names: list[str]) -> list[Call]:
 
 @dataclass(frozen=True)
 class LeadingCalls:
-    """Calls that an answer begins with, without a tag: `bracket` is `{` or `[`."""
+    """Calls that an answer begins with, without a tag: `bracket` is `{` or `[`.
+
+    `signs`: any of them shows a chat template of this format.
+    """
 
     bracket: str
+    signs: tuple[str, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        return ()
+
+    def appears_in(self, template: str) -> bool:
+        return any(sign in template for sign in self.signs)
 
     def read_answer(self, reader: Reader, tools: Sequence[Tool]) -> Steps[None]:
         """Calls as long as there are any; from the first other thing on, everything is content."""
@@ -122,10 +133,15 @@ class LeadingCalls:
 
 
 @dataclass(frozen=True)
-class TaggedCalls:
+class TaggedCalls(AfterTag):
     """Calls after a tag, to the tag that closes it or to the first thing that is no call."""
 
     tag: str
+    trim: bool = False
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        return (self.tag, self._closing)
 
     @property
     def tags(self) -> tuple[str, ...]:

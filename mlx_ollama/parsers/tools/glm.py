@@ -88,4 +88,6 @@ def ends_in_value(body: str) -> bool:
     return body.rfind("<arg_value>") > body.rfind("</arg_value>")
 
 
-GLM = Enclosed("<tool_call>", "</tool_call>", read_calls, ends_in_value, is_complete)
+GLM = Enclosed(
+    "<tool_call>", "</tool_call>", read_calls, ends_in_value, is_complete, signs=("<arg_key>",)
+)

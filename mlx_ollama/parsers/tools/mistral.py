@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from mlx_ollama.api.messages import Tool
 from mlx_ollama.parsers.reader import Reader, Steps
 from mlx_ollama.parsers.tools.json_calls import read_calls
-from mlx_ollama.parsers.tools.tool_format import Call
+from mlx_ollama.parsers.tools.tool_format import AfterTag, Call
 from mlx_ollama.parsers.values import load_object
 
 _TAG, _ARGS, _ID = "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"
 
 
 @dataclass(frozen=True)
-class Mistral:
+class Mistral(AfterTag):
     """With `declared_only` a call of a tool that the request lacks is text."""
 
     declared_only: bool = False
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        return (_TAG, _ARGS, _ID)
 
     @property
     def tags(self) -> tuple[str, ...]:

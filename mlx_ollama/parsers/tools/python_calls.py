@@ -163,4 +163,9 @@ def ends_in_value(body: str) -> bool:
     return "'" in rest or '"' in rest
 
 
-PYTHONIC = Enclosed("<|tool_call_start|>", "<|tool_call_end|>", read_python_calls, ends_in_value)
+LFM2 = Enclosed(
+    "<|tool_call_start|>", "<|tool_call_end|>", read_python_calls, ends_in_value, trim=False
+)
+OLMO3 = Enclosed(
+    "<function_calls>", "</function_calls>", read_python_calls, ends_in_value, trim=False
+)

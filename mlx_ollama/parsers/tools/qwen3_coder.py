@@ -64,4 +64,6 @@ def ends_in_value(body: str) -> bool:
     return body.rfind("<parameter=") > body.rfind("</parameter>")
 
 
-QWEN3_CODER = Enclosed("<tool_call>", "</tool_call>", read_calls, ends_in_value)
+QWEN3_CODER = Enclosed(
+    "<tool_call>", "</tool_call>", read_calls, ends_in_value, signs=("<tool_call>", "<function=")
+)
