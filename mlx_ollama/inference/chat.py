@@ -11,7 +11,13 @@ from mlx_ollama.errors import InvalidRequest
 from mlx_ollama.inference import capabilities, replies
 from mlx_ollama.inference.conversation import chat_messages
 from mlx_ollama.inference.events import events_of
-from mlx_ollama.inference.models import Found, Models, check_format, check_top_logprobs
+from mlx_ollama.inference.models import (
+    Found,
+    Models,
+    check_format,
+    check_top_logprobs,
+    prompting_of,
+)
 from mlx_ollama.ipc.messages import Chat, Delta, Done, Rendered
 
 
@@ -47,6 +53,7 @@ def _message(models: Models, found: Found, request: ChatRequest) -> Chat:
     messages: list[Message] = request.messages or []
     return Chat(
         id=0,
+        prompting=prompting_of(model),
         messages=chat_messages(model, messages),
         tools=list(request.tools or ()),
         options=options,

@@ -10,7 +10,13 @@ from mlx_ollama.errors import InvalidRequest, NotFound
 from mlx_ollama.inference import capabilities, replies
 from mlx_ollama.inference.conversation import generate_messages
 from mlx_ollama.inference.events import events_of
-from mlx_ollama.inference.models import Found, Models, check_format, check_top_logprobs
+from mlx_ollama.inference.models import (
+    Found,
+    Models,
+    check_format,
+    check_top_logprobs,
+    prompting_of,
+)
 from mlx_ollama.ipc.messages import Delta, Done, Generate, Rendered
 
 
@@ -53,6 +59,7 @@ def _message(models: Models, found: Found, request: GenerateRequest) -> Generate
     capabilities.require(able, model.name.full(), ["insert"] if request.suffix else [])
     return Generate(
         id=0,
+        prompting=prompting_of(model),
         options=models.options(model, request.options),
         think=think,
         format=check_format(request.format),

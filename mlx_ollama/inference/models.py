@@ -1,6 +1,7 @@
 """From the name in a request to a place on a runner."""
 
 import asyncio
+import hashlib
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -69,7 +70,7 @@ class Models:
 
     def unload(self, model: Model) -> None:
         """Ends the model's runner when its running requests have ended."""
-        self._supervisor.unload(model.digest)
+        self._supervisor.unload(_weights_key(model))
 
     def lease(
         self, model: Model, chosen: Options, keep_alive: KeepAlive | None
@@ -96,24 +97,33 @@ class Models:
         )
 
     def _load(self, model: Model, chosen: Options) -> Load:
-        config = model.config
         return Load(
             model=model.short_name,
-            digest=model.digest,
+            digest=_weights_key(model),
             tensors={name: str(path) for name, path in model.tensors.items()},
             files={name: str(path) for name, path in model.files.items()},
             projectors=[str(path) for path in model.projectors],
             adapters=[str(path) for path in model.adapters],
-            prompting=Prompting(
-                renderer=config.renderer,
-                parser=config.parser,
-                template=model.template or "",
-                family=config.model_family,
-            ),
+            prompting=prompting_of(model),
             num_ctx=chosen.num_ctx,
             parallel=self._settings.num_parallel,
             dense=self._settings.dense,
         )
+
+
+def prompting_of(model: Model) -> Prompting:
+    """How the model is spoken to; it goes with each request, because models share runners."""
+    return Prompting(
+        renderer=model.config.renderer,
+        parser=model.config.parser,
+        template=model.template or "",
+        family=model.config.model_family,
+    )
+
+
+def _weights_key(model: Model) -> str:
+    """The same for all models that are made of the same weights: those share one runner."""
+    return hashlib.sha256("".join(model.weight_digests()).encode()).hexdigest()
 
 
 def check_format(wanted: Raw) -> bytes:

@@ -52,9 +52,13 @@ class Load(Struct, kw_only=True, omit_defaults=True, tag="load"):
 
 
 class Generation(Struct, kw_only=True, omit_defaults=True):
-    """What chat and generate share. `format` is the raw JSON of the request, empty when none was given."""
+    """What chat and generate share. `format` is the raw JSON of the request, empty when none was given.
+
+    `prompting` is the asked model's own; None: that of `Load`. Models made from the same weights share a runner.
+    """
 
     id: int
+    prompting: Prompting | None = None
     options: Options = field(default_factory=Options)
     think: Think = None
     format: bytes = b""

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from mlx_ollama.api.messages import Message, Think, Tool
@@ -29,6 +30,7 @@ from mlx_ollama.prompt.jinja_template import JinjaTemplate
 from mlx_ollama.runner.infill import infill_format
 
 IMAGE_MARK = "[img]"
+MAX_OTHERS = 32  # models on the same weights whose formats are kept
 GPT_OSS = ("gptoss", "gpt-oss")
 
 
@@ -124,6 +126,18 @@ class Prompter:
         self._prompting, self._tokens = prompting, tokens or {}
         self._sources = _named_templates(chat_template)
         self._vocabulary = vocabulary
+        self._others: dict[bytes, Prompter] = {}
+
+    def of(self, prompting: Prompting | None) -> "Prompter":
+        """The formats of another model with the same weights and tokenizer; None is this one."""
+        if prompting is None or prompting == self._prompting:
+            return self
+        key = msgspec.msgpack.encode(prompting)
+        if key not in self._others and len(self._others) >= MAX_OTHERS:
+            self._others.clear()
+        return self._others.setdefault(
+            key, Prompter(prompting, self._sources, self._tokens, self._vocabulary)
+        )
 
     def speech(
         self, template: str = "", *, tools: Sequence[Tool] = (), think: Think = None

@@ -106,7 +106,7 @@ def _prompt(message: Chat | Generate, model: Model) -> _Prompt:
     if message.raw:
         return _Prompt(text=message.prompt, image_count=len(message.images))
     if message.suffix:
-        speech = model.prompter.infill(message.template, think=message.think)
+        speech = model.prompter.of(message.prompting).infill(message.template, think=message.think)
         conversation = Conversation(
             prompt=message.prompt, suffix=message.suffix, think=message.think
         )
@@ -119,7 +119,8 @@ def _conversation_prompt(
 ) -> _Prompt:
     template = message.template if isinstance(message, Generate) else ""
     tools = message.tools if isinstance(message, Chat) else []
-    speech = model.prompter.speech(template, tools=tools, think=message.think)
+    prompter = model.prompter.of(message.prompting)
+    speech = prompter.speech(template, tools=tools, think=message.think)
     if message.truncate and not template:
         limit = window(message, model)
         count = partial(_count, speech, model, limit)

@@ -1,6 +1,7 @@
 """Which models are here, what they are, and their names (contract 12 to 16)."""
 
 import asyncio
+import contextlib
 
 from litestar import delete, get, post, route
 from litestar.types import ASGIApp
@@ -13,7 +14,7 @@ from mlx_ollama.api.models import (
     RunningResponse,
     ShowRequest,
 )
-from mlx_ollama.errors import NotFound
+from mlx_ollama.errors import CorruptData, NotFound
 from mlx_ollama.server.bodies import Call, read
 from mlx_ollama.server.replies import Reply, json_reply
 from mlx_ollama.server.services import Services, services_of
@@ -61,16 +62,16 @@ async def running(request: Call) -> ASGIApp:
 
 
 def _running(services: Services, loaded: LoadedModel) -> RunningModel:
-    try:
-        details = describe.details(services.store.resolve(loaded.name))
-    except NotFound:
-        details = Details()
+    digest, details = loaded.digest, Details()
+    with contextlib.suppress(NotFound, CorruptData):
+        model = services.store.resolve(loaded.name)
+        digest, details = model.digest, describe.details(model)
     details.parent_model = ""
     return RunningModel(
         name=loaded.name,
         model=loaded.name,
         size=loaded.size,
-        digest=loaded.digest,
+        digest=digest,
         details=details,
         expires_at=loaded.expires_at,
         size_vram=loaded.size,

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -213,6 +213,9 @@ class Speaking:
 
     def __init__(self, renderer: Any) -> None:
         self._renderer = renderer
+
+    def of(self, _prompting: Prompting | None) -> Self:
+        return self
 
     def speech(self, template: str = "", **_: Any) -> Speech:
         return Speech(renderer=self._renderer)
