@@ -14,7 +14,7 @@ _LIST_WIDTH, _LIST_ITEMS = 10, 3
 
 def show_text(response: Mapping[str, Any], *, verbose: bool = False) -> str:
     """The answer of `/api/show` (parsed JSON) for a terminal."""
-    sections = {
+    sections: dict[str, list[Row]] = {
         "Model": list(_model(response)),
         "Capabilities": [[name] for name in response.get("capabilities") or ()],
         "Projector": list(_projector(response.get("projector_info") or {})),
@@ -60,9 +60,8 @@ def _measures(info: Mapping[str, Any], size: str) -> Iterator[Row]:
     architecture = info.get("general.architecture", "")
     if architecture:
         yield ["architecture", architecture]
-    count = info.get("general.parameter_count")
-    if size or count is not None:
-        yield ["parameters", size or human_number(int(count))]
+    if size or "general.parameter_count" in info:
+        yield ["parameters", size or human_number(int(info["general.parameter_count"]))]
     for label in ("context length", "embedding length"):
         value = info.get(f"{architecture}.{label.replace(' ', '_')}")
         if value is not None:

@@ -44,4 +44,4 @@ def test_long_cells_are_wrapped_evenly() -> None:
 
 def test_long_lists_are_cut() -> None:
     assert value_text(list(range(8))) == "[0 1 2 ...+5 more]"
-    assert value_text([None, True, {}]).startswith("[<nil> true")
+    assert value_text([None, True]) == "[<nil> ...+1 more]"
