@@ -1,6 +1,6 @@
 """The small files beside a model's weights: configuration, tokenizer, chat template.
 
-They come from an MLX directory, or from blobs under their names (Ollama's MLX layout).
+They come from an MLX directory, from blobs under their names (Ollama's MLX layout), or out of a GGUF's metadata.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 
 from mlx_ollama.errors import LoadFailed
-from mlx_ollama.ipc.messages import Load
 
 # Larger ones are none of ours; the largest tokenizer.json in use has 35 MB.
 MAX_BYTES = {"tokenizer.json": 256 << 20}
@@ -18,35 +17,17 @@ MAX_OTHER_BYTES = 16 << 20
 
 
 class ModelFiles:
-    """Reads by file name; a file that is absent reads as None."""
+    """Reads by file name, from a folder, from blobs by name, or from memory; an absent file reads as None."""
 
-    def __init__(self, paths: Mapping[str, Path] | Path) -> None:
-        self._paths = paths
-
-    @classmethod
-    def of(cls, load: Load) -> "ModelFiles":
-        if load.directory:
-            return cls(Path(load.directory))
-        return cls({name: Path(path) for name, path in load.files.items()})
-
-    def path(self, name: str) -> Path | None:
-        found = self._paths / name if isinstance(self._paths, Path) else self._paths.get(name)
-        return found if found is not None and found.is_file() else None
+    def __init__(self, files: Path | Mapping[str, Path] | Mapping[str, bytes]) -> None:
+        self._files = files
 
     def read(self, name: str) -> bytes | None:
         """Raises LoadFailed for one that is too large or cannot be read."""
-        path = self.path(name)
-        if path is None:
-            return None
-        limit = MAX_BYTES.get(name, MAX_OTHER_BYTES)
-        try:
-            with path.open("rb") as file:
-                content = file.read(limit + 1)
-        except OSError as error:
-            raise LoadFailed(f"{name} cannot be read") from error
-        if len(content) > limit:
-            raise LoadFailed(f"{name} is larger than {limit} bytes")
-        return content
+        if isinstance(self._files, Path):
+            return _read(self._files / name, name)
+        found = self._files.get(name)
+        return _read(found, name) if isinstance(found, Path) else found
 
     def read_object(self, name: str) -> dict[str, Any]:
         """A JSON object; an absent file is an empty one."""
@@ -65,3 +46,17 @@ class ModelFiles:
         """A text file; an absent one is empty."""
         content = self.read(name)
         return "" if content is None else content.decode("utf-8", "replace")
+
+
+def _read(path: Path, name: str) -> bytes | None:
+    limit = MAX_BYTES.get(name, MAX_OTHER_BYTES)
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LoadFailed(f"{name} cannot be read") from error
+    if len(content) > limit:
+        raise LoadFailed(f"{name} is larger than {limit} bytes")
+    return content

@@ -1,14 +1,22 @@
 """What a runner knows of its one model: the weights for the engine, the text side for everything else."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from converters import sinks
+from converters.errors import SourceError
 from mlx_ollama.engine import memory
 from mlx_ollama.engine.grammar import Compiler
-from mlx_ollama.engine.loader import LoadedModel, LoadError, load_directory, load_tensors
+from mlx_ollama.engine.loader import (
+    LoadedModel,
+    LoadError,
+    load_directory,
+    load_stream,
+    load_tensors,
+)
 from mlx_ollama.errors import LoadFailed
 from mlx_ollama.ipc.messages import Load
 from mlx_ollama.runner.files import ModelFiles
@@ -35,20 +43,51 @@ class Model:
     key: str = ""
 
 
-def load_weights(load: Load) -> LoadedModel:
-    """Only on the engine thread. Raises LoadFailed."""
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from. `weights` loads them, on the engine thread only; it raises LoadError."""
+
+    files: ModelFiles
+    weights: Callable[[], LoadedModel]
+
+
+def open_source(load: Load, progress: Callable[[int, int], None]) -> Source:
+    """The model that a load names; `progress` hears of bytes while a GGUF is converted. Raises LoadFailed."""
     if load.adapters:
         raise LoadFailed("adapters are not supported yet")
+    if load.directory:
+        folder = Path(load.directory)
+        return Source(ModelFiles(folder), lambda: load_directory(folder, dense=load.dense))
     if load.gguf:
-        raise LoadFailed("gguf models must be converted before they are loaded")
+        return _open_gguf(load, progress)
+    tensors = {name: Path(path) for name, path in load.tensors.items()}
+    files = {name: Path(path) for name, path in load.files.items()}
+    return Source(ModelFiles(files), lambda: load_tensors(tensors, files, dense=load.dense))
+
+
+def _open_gguf(load: Load, progress: Callable[[int, int], None]) -> Source:
+    """Converted into this process: nothing is written."""
+    paths = [Path(path) for path in load.gguf]
     try:
-        if load.directory:
-            return load_directory(Path(load.directory), dense=load.dense)
-        tensors = {name: Path(path) for name, path in load.tensors.items()}
-        files = {name: Path(path) for name, path in load.files.items()}
-        return load_tensors(tensors, files, dense=load.dense)
-    except LoadError as error:
-        raise LoadFailed(str(error)) from error
+        model = sinks.live(paths, progress=lambda _, done, total: progress(done, total))
+    except (SourceError, OSError) as error:
+        raise LoadFailed(_reason(error)) from error
+    return Source(
+        ModelFiles(model.files), lambda: load_stream(model.config, model.weights, dense=load.dense)
+    )
+
+
+def load_weights(source: Source) -> LoadedModel:
+    """Only on the engine thread. Raises LoadFailed."""
+    try:
+        return source.weights()
+    except (LoadError, SourceError, OSError) as error:
+        raise LoadFailed(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What the client may read: an operating system's words without their path."""
+    return (error.strerror or "i/o error").lower() if isinstance(error, OSError) else str(error)
 
 
 def context_window(wanted: int, trained: int) -> int:
@@ -75,9 +114,8 @@ class Texts:
     stated_ends: list[int]
 
 
-def load_texts(load: Load) -> Texts:
+def load_texts(files: ModelFiles) -> Texts:
     """Reads tokenizer and templates; touches no weights. Raises LoadFailed."""
-    files = ModelFiles.of(load)
     source = files.read("tokenizer.json")
     if source is None:
         raise LoadFailed("the model has no tokenizer.json")

@@ -11,6 +11,7 @@ import resource
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,7 +35,7 @@ from mlx_ollama.ipc.messages import (
 )
 from mlx_ollama.runner.engine_thread import EngineThread
 from mlx_ollama.runner.metrics import Step
-from mlx_ollama.runner.model import load_texts, load_weights, text_model
+from mlx_ollama.runner.model import load_texts, load_weights, open_source, text_model
 from mlx_ollama.runner.outbox import Outbox
 from mlx_ollama.runner.requests import Requests
 
@@ -62,6 +63,7 @@ class Runner:
         self._engine: EngineThread | None = None
         self._requests: Requests | None = None
         self._base_bytes = self._limit = 0
+        self._shown = time.monotonic()  # when a conversion's progress was last told
         self._is_draining = False
         self._is_loaded = threading.Event()
 
@@ -109,9 +111,10 @@ class Runner:
 
     def _make_engine(self, load: Load, thread: EngineThread) -> Engine | None:
         try:
+            source = open_source(load, self._converted)
             with ThreadPoolExecutor(1, "texts") as beside:  # MLX waits without the interpreter
-                texts = beside.submit(load_texts, load)
-                weights = load_weights(load)
+                texts = beside.submit(load_texts, source.files)
+                weights = load_weights(source)
                 model = text_model(load, texts.result(), weights)
         except LoadFailed as error:
             self._fail_to_load(str(error))
@@ -132,6 +135,12 @@ class Runner:
         )
         self._outbox.put([loaded])
         return engine
+
+    def _converted(self, completed: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._shown > LIFE_SECONDS:
+            self._shown = now
+            self._outbox.put([Progress(completed=completed, total=total)])
 
     def _fail_to_load(self, text: str) -> None:
         self._is_loaded.set()

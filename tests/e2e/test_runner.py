@@ -216,6 +216,18 @@ def test_a_hostile_template_costs_only_its_own_request(runner: RunnerProcess) ->
     assert done(good).metrics.eval_count > 0
 
 
+def test_a_gguf_is_loaded_without_writing_anything(runner: RunnerProcess) -> None:
+    gguf = str(LLAMA / "model-f16.gguf")
+    live = RunnerProcess(
+        Load(model="m", digest="d", gguf=[gguf], prompting=Prompting(template=CHAT), parallel=2)
+    )
+    loaded = live.until(Loaded, Fault)[-1]
+    assert isinstance(loaded, Loaded)
+    request = chat("hello", options=GREEDY)
+    assert text(live.answer(request)) == text(runner.answer(request))
+    live.close()
+
+
 def test_it_ends_at_once_when_the_server_closes_in_mid_stream(model: Path) -> None:
     runner = RunnerProcess(loading(model))
     runner.until(Loaded)
