@@ -9,11 +9,10 @@ from mlx_ollama.api.messages import Tool, ToolProperty
 
 MAX_DEPTH = 64  # of nested lists and objects; a call beyond it is text
 
-_BRACKETS_OR_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SEPARATORS = re.compile(r"[\s,;]*")
-_QUOTES = re.compile(r'\\.|"', re.DOTALL)
+_MAX_VALUES = 1000  # side by side in one text
 _MAX_DIGITS = 400  # no float has more before its point
 
 
@@ -48,19 +47,19 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def is_shallow(text: str) -> bool:
-    """Whether brackets outside strings nest no deeper than MAX_DEPTH."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
-        return True
-    depth = 0
-    for found in _BRACKETS_OR_STRINGS.finditer(text):
-        if found[0] in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                return False
-        elif found[0] in "]}":
-            depth -= 1
-    return True
+def is_shallow(value: Any) -> bool:
+    """Whether lists and objects nest no deeper than MAX_DEPTH."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inside = (item for item in level if isinstance(item, list | dict))
+        level = [child for item in inside for child in _children(item)]
+        if not level:
+            return True
+    return False
+
+
+def _children(item: Any) -> Iterable[Any]:
+    return cast("dict[str, Any]", item).values() if isinstance(item, dict) else item
 
 
 def _whole(value: Any) -> Any:
@@ -77,19 +76,21 @@ def _whole(value: Any) -> Any:
 def load_values(text: str) -> list[Any] | None:
     """The JSON values in `text`, one after another, with white space, commas or semicolons between them.
 
-    None when there is anything else, a value too big, or one nested too deep.
+    None when there is anything else, too many of them, a number too big, or a value nested too deep.
     """
-    if not is_shallow(text):
-        return None
     values: list[Any] = []
     at = _between(text, 0)
     while at < len(text):
         try:
             value, at = _DECODER.raw_decode(text, at)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         values.append(value)
+        if len(values) > _MAX_VALUES:
+            return None
         at = _between(text, at)
+    if not is_shallow(values):
+        return None
     return _whole(values) if "\\ud" in text.lower() else values
 
 
@@ -116,7 +117,7 @@ def load_object(text: str) -> dict[str, Any] | None:
 
 def ends_in_string(text: str) -> bool:
     """Whether JSON `text` breaks off inside a string."""
-    return sum(found[0] == '"' for found in _QUOTES.finditer(text)) % 2 == 1
+    return text.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
 
 
 # ---- text typed by a schema
