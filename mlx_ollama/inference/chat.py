@@ -96,7 +96,7 @@ def join(chunks: list[ChatResponse]) -> ChatResponse:
     whole = chunks[-1]
     messages = [chunk.message for chunk in chunks]
     whole.message = ReplyMessage(
-        role="assistant",
+        role=whole.message.role,
         content="".join(message.content for message in messages),
         thinking="".join(message.thinking for message in messages),
         tool_calls=[call for message in messages for call in message.tool_calls],
