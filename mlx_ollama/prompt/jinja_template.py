@@ -1,15 +1,88 @@
-"""Chat templates of Hugging Face: Jinja, sandboxed and bounded."""
+"""Chat templates of Hugging Face: what transformers' apply_chat_template gives, sandboxed and bounded."""
 
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from mlx_ollama.prompt.conversation import Conversation
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+
+from mlx_ollama.prompt.chat_variables import chat_messages, chat_tools, think_variables
+from mlx_ollama.prompt.conversation import Conversation, TemplateError
+from mlx_ollama.prompt.jinja_budget import with_budget
+from mlx_ollama.prompt.jinja_sandbox import BoundedEnvironment, new_environment
+
+MAX_SOURCE = 1 << 20  # characters
+MAX_TOKENS = 50_000  # of Jinja's lexer; the largest real template has about 5,000
+MAX_DATE_FORMAT = 256
+_CONTINUES_HERE = "\ue000continues-here\ue001 "  # after the text of an answer that is to go on
+
+
+class _Generation(Extension):
+    """`{% generation %}`: transformers marks the model's own text with it; here it is its body."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Python's spelling of JSON, not escaped for HTML."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _raise_exception(message: Any) -> None:
+    raise jinja2.TemplateError(str(message))
+
+
+def _environment() -> BoundedEnvironment:
+    environment = new_environment(
+        {"tojson": _to_json},
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_Generation, loopcontrols],
+    )
+    environment.globals.update(raise_exception=_raise_exception)
+    return environment
+
+
+def _check_source(environment: BoundedEnvironment, source: str) -> None:
+    """Its size, before Jinja's parser and Python's compiler see it."""
+    if len(source) > MAX_SOURCE:
+        raise TemplateError(f"template is longer than {MAX_SOURCE} characters")
+    for number, _ in enumerate(environment.lexer.tokeniter(source, None)):
+        if number > MAX_TOKENS:
+            raise TemplateError(f"template has more than {MAX_TOKENS} tokens")
 
 
 class JinjaTemplate:
     """A compiled chat template.
 
-    `source` is the template, or templates by name (`default`, `tool_use`, `rag` …), as tokenizer_config.json has
-    them. `tokens` are the special tokens that templates name (`bos_token`, `eos_token`, …).
+    `source` is the template, or templates by name (`default`, `tool_use`, `rag`), as tokenizer_config.json has
+    them. `tokens` are the special tokens that templates name besides (`pad_token`, `unk_token` …).
+    Raises TemplateError where it is not a template.
     """
 
     def __init__(
@@ -20,13 +93,120 @@ class JinjaTemplate:
         eos_token: str = "",
         tokens: dict[str, str] | None = None,
     ) -> None:
-        raise NotImplementedError
+        self._sources = {"default": source} if isinstance(source, str) else dict(source)
+        if not self._sources:
+            raise TemplateError("no chat template")
+        named = {"bos_token": bos_token, "eos_token": eos_token}
+        self._tokens = (tokens or {}) | {name: text for name, text in named.items() if text}
+        environment = _environment()
+        self._templates = {
+            name: _compile(environment, text) for name, text in self._sources.items()
+        }
 
-    @property
+    @cached_property
+    def text(self) -> str:
+        """All sources."""
+        return "\n".join(self._sources.values())
+
+    @cached_property
     def capabilities(self) -> list[str]:
         """`tools` and `thinking`, where the template speaks of them (contract 6.2)."""
-        raise NotImplementedError
+        found = {
+            "tools": "tools" in self.text or "tool_call" in self.text,
+            "thinking": "<think>" in self.text and "</think>" in self.text,
+        }
+        return [name for name, is_there in found.items() if is_there]
+
+    @cached_property
+    def takes_parts(self) -> bool:
+        """Whether a message's content must be a list of parts: a plain string does not come out."""
+        probe = "does this text come out"
+        as_text = {"role": "user", "content": probe}
+        as_parts = {"role": "user", "content": [{"type": "text", "text": probe}]}
+        return not self._shows(as_text, probe) and self._shows(as_parts, probe)
+
+    def _shows(self, message: dict[str, Any], text: str) -> bool:
+        try:
+            return text in self._run({"messages": [message], "add_generation_prompt": True}, None)
+        except TemplateError:
+            return False
 
     def render(self, conversation: Conversation, **variables: Any) -> str:
-        """The prompt with the generation prompt at its end; raises TemplateError."""
-        raise NotImplementedError
+        """The prompt, open for the answer; a last message of the assistant is left to be continued.
+
+        `variables` are the template's own besides (`documents`, …). Raises TemplateError.
+        """
+        values = think_variables(conversation.think, self.text) | variables
+        values["tools"] = chat_tools(conversation.tools)
+        values["messages"] = chat_messages(conversation.messages, in_parts=self.takes_parts)
+        last = conversation.messages[-1] if conversation.messages else None
+        if last and last.role == "assistant" and last.content and not last.tool_calls:
+            return self._continued(values, conversation.now)
+        return self._run(values | {"add_generation_prompt": True}, conversation.now)
+
+    def _continued(self, values: dict[str, Any], now: datetime | None) -> str:
+        """Rendered with a mark behind the last content, and cut there."""
+        *before, last = values["messages"]
+        marked = _marked(last)
+        text = self._run(
+            values | {"messages": [*before, marked], "add_generation_prompt": False}, now
+        )
+        head, found, tail = text.rpartition(_CONTINUES_HERE.strip())
+        if not found:
+            opened = self._run(values | {"messages": before, "add_generation_prompt": True}, now)
+            return opened + _content_text(last)
+        return head if tail.startswith(" ") else head.rstrip()
+
+    def _run(self, values: dict[str, Any], now: datetime | None) -> str:
+        template = self._choose(values)
+        moment = now or datetime.now().astimezone()
+        known: dict[str, Any] = {
+            "tools": None,
+            "documents": None,
+            "strftime_now": lambda form: moment.strftime(str(form)[:MAX_DATE_FORMAT]),
+        }
+        try:
+            return with_budget(lambda: template.render(known | self._tokens | values))
+        except Exception as error:  # noqa: BLE001 - a template may raise anything
+            raise TemplateError(_reason(error)) from None
+
+    def _choose(self, values: dict[str, Any]) -> jinja2.Template:
+        wanted = ["default", *self._templates]
+        if values.get("documents"):
+            wanted.insert(0, "rag")
+        if values.get("tools"):
+            wanted.insert(0, "tool_use")
+        return next(self._templates[name] for name in wanted if name in self._templates)
+
+
+def _compile(environment: BoundedEnvironment, source: str) -> jinja2.Template:
+    try:
+        _check_source(environment, source)
+        return environment.from_string(source)
+    except TemplateError:
+        raise
+    except Exception as error:  # noqa: BLE001 - Python's compiler has errors of many kinds
+        raise TemplateError(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "template is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "template needs too much memory"
+    return str(error) or type(error).__name__
+
+
+def _marked(message: dict[str, Any]) -> dict[str, Any]:
+    content = message["content"]
+    if isinstance(content, str):
+        return message | {"content": content + _CONTINUES_HERE}
+    parts = [*content[:-1], content[-1] | {"text": content[-1].get("text", "") + _CONTINUES_HERE}]
+    return message | {"content": parts}
+
+
+def _content_text(message: dict[str, Any]) -> str:
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text", "") for part in content)

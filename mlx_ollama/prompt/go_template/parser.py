@@ -4,8 +4,8 @@ from typing import TypeVar
 
 from mlx_ollama.prompt.conversation import TemplateError
 from mlx_ollama.prompt.go_strconv import quote, unquote
-from mlx_ollama.prompt.go_template.limits import MAX_VARIABLES
 from mlx_ollama.prompt.go_template.lexer import Kind, Token, tokenize
+from mlx_ollama.prompt.go_template.limits import MAX_VARIABLES
 from mlx_ollama.prompt.go_template.literals import number_node
 from mlx_ollama.prompt.go_template.nodes import (
     ActionNode,
