@@ -106,7 +106,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._disarm()
         self._is_refused = True
         cycle: Any = self.cycle
-        if not self.transport.is_closing() and (cycle is None or cycle.response_complete):
+        is_free = cycle is None or cycle.response_complete or not cycle.response_started
+        if not self.transport.is_closing() and is_free:
+            self._drop(cycle)
             body = b'{"error":"%s"}' % _REASONS[status].lower().encode()
             head = (
                 f"HTTP/1.1 {status} {_REASONS[status]}\r\ncontent-type: application/json\r\n"
@@ -114,3 +116,9 @@ class GuardedProtocol(HttpToolsProtocol):
             )
             self.transport.write(head.encode() + body)
         self.transport.close()
+
+    def _drop(self, cycle: Any) -> None:
+        """Whoever still waits for the rest of the request learns that its client has gone."""
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()

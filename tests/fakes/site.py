@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import socket
+import os
 import struct
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ class Site:
             await asyncio.sleep(0.005)
         return lines[0]
 
+    async def runner_ended(self) -> None:
+        """Waits until the first runner's process has gone."""
+        pid = int((await self.journalled("load")).rsplit(" ", 1)[1])
+        with suppress(ProcessLookupError):
+            while True:
+                os.kill(pid, 0)
+                await asyncio.sleep(0.005)
+
     async def post(self, path: str, **body: Any) -> httpx.Response:
         return await self.client.post(path, json=body)
 
@@ -47,6 +55,12 @@ class Site:
         answer = await self.client.post(path, json=body)
         assert answer.status_code == 200, answer.text
         return [json.loads(line) for line in answer.text.splitlines()]
+
+    async def connect(self, data: bytes) -> asyncio.StreamWriter:
+        """A connection on which those bytes were sent; the caller closes it."""
+        _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        return writer
 
     async def raw(self, data: bytes) -> bytes:
         """What the server answers to bytes until it closes the connection."""
@@ -108,9 +122,3 @@ def add_model(
 def _layer(store: Store, kind: str, content: bytes, name: str = "") -> Layer:
     digest, _ = store.blobs.put(content)
     return Layer(media_type=_LAYER + kind, digest=digest, size=len(content), name=name)
-
-
-def closed_connection(port: int, request: bytes) -> None:
-    """Send a request and hang up without reading the answer."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(request)

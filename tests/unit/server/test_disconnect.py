@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,13 +22,6 @@ async def _leave(place: Site, body: dict[str, object], after: str) -> None:
     writer.close()
 
 
-async def _ended(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        while True:
-            os.kill(pid, 0)
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.parametrize("stream", [True, False])
 async def test_generation_stops(tmp_path: Path, stream: bool) -> None:
     async with site(tmp_path, Script(trouble="wait", after=1)) as place:
@@ -47,8 +38,7 @@ async def test_a_request_before_its_first_token_stops(tmp_path: Path) -> None:
 async def test_a_load_that_nobody_waits_for_ends(tmp_path: Path) -> None:
     async with site(tmp_path, Script(load_trouble="wait")) as place:
         await _leave(place, {}, after="load")
-        pid = int((await place.journalled("load")).rsplit(" ", 1)[1])
-        await _ended(pid)
+        await place.runner_ended()
 
 
 async def test_a_queued_request_never_reaches_the_runner(tmp_path: Path) -> None:
