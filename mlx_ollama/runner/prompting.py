@@ -89,8 +89,10 @@ class Speech:
     def reads(self, token: str) -> bool:
         """Whether a control token is part of what the parser reads."""
         info = parser_info(self.parser_name) if self.parser_name else None
-        tags = (*(self.answer.thinking_tags or ()), self.tool_tag if self.tools else "")
-        return token in (info.preserved_tokens if info else ()) or any(token in tag for tag in tags)
+        if info and token in info.preserved_tokens:
+            return True
+        tags = (*self.answer.tokens, *(self.answer.thinking_tags or ()))
+        return any(token in tag for tag in (*tags, self.tool_tag if self.tools else ""))
 
 
 def with_image_marks(messages: Sequence[Message]) -> list[Message]:
@@ -197,10 +199,7 @@ class Prompter:
             eos_token=self._tokens.get("eos_token", ""),
             tokens=known,
         )
-        try:
-            answer = infer("\n".join(sources.values()), self._vocabulary)
-        except NotImplementedError:
-            answer = AnswerFormat()
+        answer = infer("\n".join(sources.values()), self._vocabulary)
         return Speech(
             renderer=template,
             parser_name=self._prompting.parser or answer.name,
