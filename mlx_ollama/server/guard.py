@@ -1,29 +1,35 @@
-"""What uvicorn does not limit: the size, the number and the slowness of headers.
+"""What uvicorn does not limit: the size, the number and the slowness of headers, and clients that never read.
 
 A subclass of its protocol; the pinned version's `parser`, `headers`, `cycle` and `transport` are relied upon.
 """
 
 import asyncio
+import logging
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+logger = logging.getLogger(__name__)
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 128
 MAX_URL_BYTES = 8 * 1024
 HEAD_SECONDS = 10.0
 BODY_IDLE_SECONDS = 30.0
+UNREAD_SECONDS = 60.0  # a client that leaves its answer unread for so long is cut off
 
 _REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """Invariant: while a head or a body is awaited, one timer runs; a refused connection handles nothing more."""
+    """Invariants: while a head or a body is awaited, `_timer` runs, and `_unread` while the client's buffers are
+    full; a refused connection handles nothing more."""
 
     _in_head = True
     _head_bytes = 0
     _is_refused = False
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -31,7 +37,26 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._stop_unread()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._stop_unread()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._cut_off)
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self._stop_unread()
+        super().resume_writing()
+
+    def _stop_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _cut_off(self) -> None:
+        logger.info("client too slow: its answer was left unread for %g s", UNREAD_SECONDS)
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:

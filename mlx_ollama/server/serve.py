@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 from collections.abc import AsyncGenerator, Generator
+from types import FrameType
 
 import uvicorn
 from litestar import Litestar
@@ -69,8 +70,24 @@ def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    """Signals ask it to end; they are not raised again afterwards, so the exit status is ours."""
+class Server(uvicorn.Server):
+    """Signals ask it to end; they are not raised again afterwards, so the exit status is ours.
+
+    Told to end, it stops listening, lets answers finish for `GRACE_SECONDS`, and then tells their clients.
+    """
+
+    def __init__(self, config: uvicorn.Config, supervisor: Supervisor) -> None:
+        super().__init__(config)
+        self._supervisor = supervisor
+        self._closing: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A second signal does not wait for anybody."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._supervisor.close(GRACE_SECONDS))
+        else:
+            self.force_exit = True
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -96,10 +113,10 @@ async def serve(settings: Settings) -> None:
     await http_server(make_services(settings)).serve(sockets=sockets)
 
 
-def http_server(services: Services) -> uvicorn.Server:
+def http_server(services: Services) -> Server:
     """What serves those services; `should_exit` ends it, and their supervisor with it."""
     app = create_app(services, _lifespan(services))
-    return _Server(_uvicorn_config(app))
+    return Server(_uvicorn_config(app), services.supervisor)
 
 
 def _warn(settings: Settings) -> None:
@@ -160,7 +177,7 @@ def _uvicorn_config(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS + 1,  # for the last words of those that did not
         backlog=BACKLOG,
     )
 

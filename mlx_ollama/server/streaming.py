@@ -18,7 +18,6 @@ from mlx_ollama.server.replies import JSON, encode, json_reply
 
 Chunk = TypeVar("Chunk")
 NDJSON = b"application/x-ndjson"
-SEND_SECONDS = 60.0  # a client that takes nothing for so long is gone
 
 
 class Answer:

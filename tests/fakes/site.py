@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 
 from mlx_ollama.config import Settings
-from mlx_ollama.server.serve import http_server, make_services, open_sockets
+from mlx_ollama.server.serve import Server, http_server, make_services, open_sockets
 from mlx_ollama.store.manifests import Layer, Manifest
 from mlx_ollama.store.names import ModelName
 from mlx_ollama.store.store import Store
@@ -25,9 +25,10 @@ _LAYER = "application/vnd.ollama.image."
 class Site:
     """`client` speaks to the server at `port`; `journal` is what the runners did."""
 
-    def __init__(self, folder: Path, port: int, client: httpx.AsyncClient) -> None:
+    def __init__(self, folder: Path, port: int, client: httpx.AsyncClient, server: Server) -> None:
         self._folder = folder
         self.port = port
+        self.server = server
         self.client = client
 
     def journal(self, beginning: str = "") -> list[str]:
@@ -92,7 +93,7 @@ async def site(
     try:
         async with asyncio.timeout(15):  # a hang is a failure with a traceback
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-                yield Site(folder, port, client)
+                yield Site(folder, port, client, server)
     finally:
         server.should_exit = server.force_exit = True
         await task

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_ollama.server import guard
 from tests.fakes.runner import Script
 from tests.fakes.site import Site, site
 
@@ -49,3 +50,15 @@ async def test_a_queued_request_never_reaches_the_runner(tmp_path: Path) -> None
         first.cancel()
         await place.journalled("abort")
         assert len(place.journal("request")) == 1
+
+
+async def test_a_client_that_never_reads_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "UNREAD_SECONDS", 0.05)
+    async with site(tmp_path, Script(say=["x" * 4000], times=5000)) as place:
+        body = b'{"model":"m","prompt":"x"}'
+        head = b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+        writer = await place.connect(head % len(body) + body)
+        await place.journalled("abort")
+        writer.close()
