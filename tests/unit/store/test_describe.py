@@ -136,6 +136,7 @@ async def test_a_models_own_chat_template_is_shown(store: Store) -> None:
     await add_gguf(store, gguf({**LLAMA, "tokenizer.chat_template": "{{ messages }}"}))
     response = shown(store, model="tiny")
     assert response.template == "{{ messages }}"
+    assert "TEMPLATE" not in response.modelfile
     assert "tokenizer.chat_template" not in response.model_info
 
 
