@@ -32,7 +32,8 @@ class ServerProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
-        threading.Thread(target=self._read_log, daemon=True).start()
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
         if not self._ready.wait(20) or self.process.poll() is not None:
             self.process.kill()
             raise RuntimeError("the server did not start:\n" + "".join(self.log))
@@ -40,12 +41,13 @@ class ServerProcess:
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
-            found = _LISTENING.search(line)
-            if found:
-                self.port = int(found[1])
-                self._ready.set()
+        with self.process.stderr as lines:
+            for line in lines:
+                self.log.append(line)
+                found = _LISTENING.search(line)
+                if found:
+                    self.port = int(found[1])
+                    self._ready.set()
         self._ready.set()
 
     def __exit__(
@@ -60,7 +62,9 @@ class ServerProcess:
         """The exit status after SIGTERM."""
         self.process.terminate()
         try:
-            return self.process.wait(15)
+            status = self.process.wait(15)
+            self._reader.join()
+            return status
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
