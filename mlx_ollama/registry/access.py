@@ -9,6 +9,7 @@ from msgspec import Struct
 from mlx_ollama.registry.auth import Credentials
 from mlx_ollama.registry.client import Repository
 from mlx_ollama.registry.http import Http
+from mlx_ollama.registry.patience import Patience
 from mlx_ollama.store.names import ModelName
 
 
@@ -18,6 +19,7 @@ class Access(Struct, frozen=True, kw_only=True):
     home: Path
     insecure: bool = False
     credentials: Credentials | None = None
+    patience: Patience = Patience()
 
 
 @asynccontextmanager
@@ -27,7 +29,11 @@ async def repository_of(name: ModelName, access: Access) -> AsyncGenerator[Repos
     A name that spells its scheme out means that very address; without `insecure` it still needs TLS.
     """
     http = Http(insecure=access.insecure, allows_private=name.scheme == "http")
-    try:
-        yield Repository(http, name, home=access.home, credentials=access.credentials)
-    finally:
-        await http.close()
+    async with http.in_use():
+        yield Repository(
+            http,
+            name,
+            home=access.home,
+            credentials=access.credentials,
+            patience=access.patience,
+        )

@@ -7,31 +7,13 @@ from urllib.parse import urljoin
 
 from mlx_ollama.errors import NotFound, UpstreamError
 from mlx_ollama.registry.auth import DENIED, Authority, Credentials
-from mlx_ollama.registry.http import MAX_ERROR_BODY, Content, Http, NotTls, Reply, origin
+from mlx_ollama.registry.http import MAX_ERROR_BODY, ConnectionFailed, Content, Http, Reply, origin
+from mlx_ollama.registry.patience import Patience, RegistryError
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.manifests import MANIFEST_TYPE
 from mlx_ollama.store.names import ModelName
 
 MAX_MANIFEST = 4 << 20
-
-
-class RegistryError(UpstreamError):
-    """The registry answered with an error. Its body is not repeated: it may be anybody's (S-60)."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"{status}: {_MEANINGS.get(status, 'the registry refused')}")
-        self.status = status
-
-
-_MEANINGS = {
-    400: "bad request",
-    404: "not found",
-    412: "the model needs a newer version",
-    429: "too many requests",
-    500: "internal error of the registry",
-    502: "bad gateway",
-    503: "the registry is busy",
-}
 
 
 class Repository:
@@ -41,9 +23,16 @@ class Repository:
     """
 
     def __init__(
-        self, http: Http, name: ModelName, *, home: Path, credentials: Credentials | None = None
+        self,
+        http: Http,
+        name: ModelName,
+        *,
+        home: Path,
+        credentials: Credentials | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.http, self.name = http, name
+        self.patience = patience or Patience()
         self._home, self._credentials = home, credentials
         self._scheme = "https"
         self._authorization = ""
@@ -53,13 +42,13 @@ class Repository:
         return f"{self._scheme}://{self.name.host}/v2/{self.name.namespace}/{self.name.model}"
 
     async def choose_scheme(self) -> None:
-        """With an insecure client: plain http where TLS is not spoken."""
+        """With an insecure client: plain http where TLS does not answer."""
         if not self.http.insecure:
             return
         try:
             async with self.http.send("GET", f"https://{self.name.host}/v2/"):
                 pass
-        except NotTls:
+        except ConnectionFailed:
             self._scheme = "http"
 
     @asynccontextmanager
@@ -99,6 +88,9 @@ class Repository:
 
     async def manifest(self) -> bytes:
         """The manifest's bytes as they came. NotFound, UpstreamError."""
+        return await self.patience.insist(self._manifest)
+
+    async def _manifest(self) -> bytes:
         url = f"{self.base}/manifests/{self.name.tag}"
         async with self.request("GET", url, {"Accept": MANIFEST_TYPE}) as reply:
             if reply.status == 404:
@@ -111,34 +103,54 @@ class Repository:
 
     async def small_blob(self, digest: Digest, limit: int) -> bytes:
         """A blob that is needed in memory, verified."""
-        async with self.request("GET", self.blob_url(digest)) as reply:
-            check_status(reply)
-            content = await reply.read(limit)
+
+        async def get() -> bytes:
+            async with self.request("GET", self.blob_url(digest)) as reply:
+                check_status(reply)
+                return await reply.read(limit)
+
+        content = await self.patience.insist(get)
         if Digest.of(content) != digest:
             raise digest_mismatch(digest, Digest.of(content))
         return content
 
     async def has_blob(self, digest: Digest) -> bool:
-        async with self.request("HEAD", self.blob_url(digest)) as reply:
-            if reply.status == 404:
-                return False
-            check_status(reply)
-            return True
+        async def look() -> bool:
+            async with self.request("HEAD", self.blob_url(digest)) as reply:
+                if reply.status == 404:
+                    return False
+                check_status(reply)
+                return True
+
+        return await self.patience.insist(look)
 
     # ---- writing
 
     async def put_manifest(self, content: bytes, media_type: str) -> None:
-        url = f"{self.base}/manifests/{self.name.tag}"
-        async with self.request("PUT", url, {"Content-Type": media_type}, content) as reply:
-            check_status(reply)
+        await self.put(
+            f"{self.base}/manifests/{self.name.tag}", {"Content-Type": media_type}, content
+        )
+
+    async def put(self, url: str, headers: Mapping[str, str], content: bytes = b"") -> None:
+        """A small PUT that may be repeated."""
+        sized = {"Content-Length": str(len(content)), **headers}
+
+        async def send() -> None:
+            async with self.request("PUT", url, sized, content) as reply:
+                check_status(reply)
+
+        await self.patience.insist(send)
 
     async def start_upload(self, query: str = "") -> tuple[int, str]:
         """Ask for a place to upload to: the status (201: mounted, nothing to do) and the place."""
         url = f"{self.base}/blobs/uploads/{query}"
-        headers = {"Content-Length": "0"}
-        async with self.request("POST", url, headers, b"") as reply:
-            check_status(reply)
-            return reply.status, self.upload_place(reply, url)
+
+        async def ask() -> tuple[int, str]:
+            async with self.request("POST", url, {"Content-Length": "0"}, b"") as reply:
+                check_status(reply)
+                return reply.status, self.upload_place(reply, url)
+
+        return await self.patience.insist(ask)
 
     def upload_place(self, reply: Reply, url: str) -> str:
         """Where the upload goes on, as the registry says."""
@@ -151,7 +163,13 @@ def check_status(reply: Reply) -> None:
     if reply.status in (401, 403):
         raise UpstreamError(DENIED)
     if not 200 <= reply.status < 300:
-        raise RegistryError(reply.status)
+        raise RegistryError(reply.status, retry_after(reply))
+
+
+def retry_after(reply: Reply) -> float:
+    """Seconds that the registry wants to be left alone, at most a minute."""
+    text = reply.headers.get("retry-after", "")
+    return min(float(text), 60.0) if text.isdecimal() else 0.0
 
 
 def digest_mismatch(wanted: Digest, got: Digest) -> UpstreamError:

@@ -3,28 +3,35 @@
 import asyncio
 import contextlib
 import logging
-import random
 import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from hashlib import sha256
+from typing import Protocol
 
 from msgspec import Struct
 
 from mlx_ollama.errors import CorruptData, UpstreamError
-from mlx_ollama.registry.client import RegistryError, check_status, digest_mismatch
-from mlx_ollama.registry.http import ConnectionFailed, Reply
+from mlx_ollama.registry.client import check_status, digest_mismatch
+from mlx_ollama.registry.http import ConnectionFailed, Http, Reply
 from mlx_ollama.registry.partial import Part, Partial
+from mlx_ollama.registry.patience import Patience, RegistryError, may_pass
 from mlx_ollama.store.blobs import Blobs, Digest
 
 _log = logging.getLogger(__name__)
 _BUFFER_BYTES = 1 << 20
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
 
-# Sends a ranged GET for a URL, following redirects.
-Fetch = Callable[[str, dict[str, str]], AbstractAsyncContextManager[Reply]]
+
+class Source(Protocol):
+    """Whom blobs are asked of. `request` follows redirects."""
+
+    http: Http
+
+    def request(
+        self, method: str, url: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Reply]: ...
 
 
 class Pace(Struct, frozen=True, kw_only=True):
@@ -33,19 +40,17 @@ class Pace(Struct, frozen=True, kw_only=True):
     streams: int = 8
     min_part_bytes: int = 16 << 20
     max_part_bytes: int = 1 << 30
-    tries: int = 6
-    first_pause_seconds: float = 1.0
+    patience: Patience = Patience()
 
     def part_bytes(self, size: int) -> int:
         return max(self.min_part_bytes, min(size // 16, self.max_part_bytes))
 
 
-class _Passing(Exception):
-    """A failure that may be over after a pause, of at least `seconds`."""
+class _OtherBytes(ConnectionFailed):
+    """Not the range that was asked for; a flaw of the moment, as with a cache between."""
 
-    def __init__(self, cause: UpstreamError, seconds: float = 0.0) -> None:
-        super().__init__(str(cause))
-        self.cause, self.seconds = cause, seconds
+    def __init__(self) -> None:
+        super().__init__("the registry sent other bytes than those asked for")
 
 
 class Download:
@@ -56,10 +61,10 @@ class Download:
     """
 
     def __init__(
-        self, blobs: Blobs, digest: Digest, size: int, fetch: Fetch, url: str, pace: Pace
+        self, blobs: Blobs, digest: Digest, size: int, source: Source, url: str, pace: Pace
     ) -> None:
         self.digest, self.size = digest, size
-        self._blobs, self._fetch, self._pace = blobs, fetch, pace
+        self._blobs, self._source, self._pace = blobs, source, pace
         self._url = self._direct = url
         self._partial: Partial
         self._disk = asyncio.Lock()
@@ -70,6 +75,10 @@ class Download:
 
     async def run(self) -> None:
         """Until the blob is in the store. UpstreamError, StoreUnwritable."""
+        async with self._source.http.in_use():
+            await self._run()
+
+    async def _run(self) -> None:
         partial = Partial(self._blobs, self.digest, self.size, self._pace.part_bytes(self.size))
         await asyncio.to_thread(partial.__enter__)
         self._partial = partial
@@ -140,35 +149,23 @@ class Download:
             try:
                 await self._move(part)
                 if not part.is_whole:
-                    raise _Passing(ConnectionFailed("the connection broke off"))
-            except _Passing as failure:
-                failures = (
-                    1
-                    if part.done - before >= min(_BUFFER_BYTES, part.size // 2 or 1)
-                    else failures + 1
-                )
-                if failures >= self._pace.tries:
-                    raise UpstreamError(f"max retries exceeded: {failure}") from failure
-                _log.info("download of %s: %s, trying again", self.digest[:19], failure)
-                await asyncio.sleep(max(failure.seconds, self._pause(failures)))
-
-    def _pause(self, failures: int) -> float:
-        return self._pace.first_pause_seconds * 2 ** (failures - 1) * random.uniform(0.5, 1.0)  # noqa: S311
+                    raise ConnectionFailed("the connection broke off")
+            except UpstreamError as error:
+                if not (may_pass(error) or self._direct != self._url):
+                    raise
+                self._direct = self._url  # an address that was redirected to may have expired
+                has_moved = part.done - before >= min(_BUFFER_BYTES, part.size // 2 or 1)
+                failures = 1 if has_moved else failures + 1
+                await self._pace.patience.pause(failures, error)
 
     async def _move(self, part: Part) -> None:
         """Ask for what is missing of a part, and write what comes."""
         wanted = {"Range": f"bytes={part.position}-{part.end - 1}"}
-        try:
-            async with self._fetch(self._direct, wanted) as reply:
-                start = self._start_of(reply, part)
-                self._direct = reply.url
-                if start == 0 and reply.status == 200:
-                    await self._write(reply.chunks(), 0, self.size)
-                else:
-                    await self._write(reply.chunks(), start, part.end)
-        except ConnectionFailed as error:
-            self._direct = self._url
-            raise _Passing(error) from error
+        async with self._source.request("GET", self._direct, wanted) as reply:
+            start = self._start_of(reply, part)
+            self._direct = reply.url
+            end = self.size if reply.status == 200 else part.end
+            await self._write(reply.chunks(), start, end)
 
     def _start_of(self, reply: Reply, part: Part) -> int:
         """Where in the blob the reply's body begins."""
@@ -179,14 +176,9 @@ class Download:
         if reply.status == 200:
             self._check_length(reply)
             if self._has_ranges.done() and self._has_ranges.result():
-                raise _Passing(UpstreamError("the registry sent other bytes than those asked for"))
+                raise _OtherBytes
             self._learn(has_ranges=False)
             return 0
-        if reply.status in _PASSING:
-            raise _Passing(RegistryError(reply.status), _retry_after(reply))
-        if self._direct != self._url and reply.status in (400, 401, 403, 404, 410):
-            self._direct = self._url  # a signed address that has expired
-            raise _Passing(RegistryError(reply.status))
         check_status(reply)
         raise RegistryError(reply.status)
 
@@ -197,7 +189,7 @@ class Download:
     def _check_range(self, reply: Reply, part: Part) -> None:
         match = _RANGE.fullmatch(reply.headers.get("content-range", ""))
         if match is None or int(match[1]) != part.position or int(match[2]) >= part.end:
-            raise _Passing(UpstreamError("the registry sent other bytes than those asked for"))
+            raise _OtherBytes
         if int(match[3]) != self.size:
             raise UpstreamError(f"the blob has {match[3]} bytes, its manifest says {self.size}")
 
@@ -241,11 +233,6 @@ async def _to_thread_shielded(function: Callable[..., None], *arguments: object)
         raise
 
 
-def _retry_after(reply: Reply) -> float:
-    text = reply.headers.get("retry-after", "")
-    return min(float(text), 60.0) if text.isdecimal() else 0.0
-
-
 class _Shared:
     def __init__(self, download: Download) -> None:
         self.download = download
@@ -277,10 +264,10 @@ class Downloads:
         return True
 
     async def get(
-        self, digest: Digest, size: int, fetch: Fetch, url: str, interval: float = 0.06
+        self, digest: Digest, size: int, source: Source, url: str, interval: float = 0.06
     ) -> AsyncGenerator[int, None]:
         """Bytes that are here, about every `interval` seconds, until the blob is in the store."""
-        shared = await self._join(digest, size, fetch, url)
+        shared = await self._join(digest, size, source, url)
         shared.waiters += 1
         try:
             while not shared.task.done():
@@ -296,11 +283,11 @@ class Downloads:
             if not shared.waiters:
                 await self._stop(shared)
 
-    async def _join(self, digest: Digest, size: int, fetch: Fetch, url: str) -> _Shared:
+    async def _join(self, digest: Digest, size: int, source: Source, url: str) -> _Shared:
         while True:
             shared = self._running.get(digest)
             if shared is None:
-                download = Download(self._blobs, digest, size, fetch, url, self._pace)
+                download = Download(self._blobs, digest, size, source, url, self._pace)
                 shared = self._running[digest] = _Shared(download)
                 return shared
             if not (shared.task.done() or shared.task.cancelling()):

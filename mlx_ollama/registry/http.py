@@ -1,9 +1,11 @@
 """HTTP as a client that trusts nobody: checked addresses, bounded bodies, no decompression, no blind redirect."""
 
+import os
 import ssl
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -31,6 +33,10 @@ class ConnectionFailed(UpstreamError):
 
 class NotTls(ConnectionFailed):
     """The other side does not speak TLS."""
+
+
+class Unreachable(ConnectionFailed):
+    """Not even a connection."""
 
 
 class Reply(Struct, frozen=True):
@@ -62,10 +68,20 @@ class Http:
         self.insecure = insecure
         self._network = CheckedNetwork(allows_private=insecure or allows_private)
         self._pools: dict[str, httpcore.AsyncConnectionPool] = {}
+        self._users = 0
 
-    async def close(self) -> None:
-        for pool in self._pools.values():
-            await pool.aclose()
+    @asynccontextmanager
+    async def in_use(self) -> AsyncGenerator[None, None]:
+        """The last to leave closes the connections: a download may outlive the pull that began it."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                pools, self._pools = self._pools, {}
+                for pool in pools.values():
+                    await pool.aclose()
 
     @asynccontextmanager
     async def send(
@@ -129,7 +145,7 @@ class Http:
         pool = self._pools.get(proxy)
         if pool is None:
             common: dict[str, Any] = {
-                "ssl_context": self._tls(),
+                "ssl_context": _tls(self.insecure, _own_certificates()),
                 "max_connections": 32,
                 "http1": True,
             }
@@ -139,14 +155,6 @@ class Http:
                 pool = httpcore.AsyncConnectionPool(network_backend=self._network, **common)
             self._pools[proxy] = pool
         return pool
-
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=certifi.where())
-        context.set_default_verify_paths()  # SSL_CERT_FILE and SSL_CERT_DIR, and the system's own
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
 
 
 _BROKEN = (
@@ -187,6 +195,21 @@ def _proxy(url: SplitResult) -> str:
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
+def _own_certificates() -> tuple[str, ...]:
+    return tuple(os.environ.get(name, "") for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=4)
+def _tls(insecure: bool, _own: tuple[str, ...]) -> ssl.SSLContext:
+    """Reading all certificates takes 0.1 s, so a context is kept while the user's own stay the same."""
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.set_default_verify_paths()  # SSL_CERT_FILE and SSL_CERT_DIR, and the system's own
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 async def _guarded(stream: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
     try:
         async for chunk in stream:
@@ -208,5 +231,5 @@ def _described(error: Exception) -> ConnectionFailed:
         return ConnectionFailed("tls: failed to verify certificate")
     if isinstance(error, httpcore.ConnectError):
         is_unknown = "no such host" in text
-        return ConnectionFailed("no such host" if is_unknown else "connection refused")
+        return Unreachable("no such host" if is_unknown else "connection refused")
     return ConnectionFailed("the connection broke off")

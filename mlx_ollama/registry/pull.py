@@ -103,13 +103,10 @@ class _Pull:
             yield layer.size
             return
         url = self._repository.blob_url(layer.digest)
-        counts = self._downloads.get(layer.digest, layer.size, self._get, url, _TICK_SECONDS)
+        counts = self._downloads.get(layer.digest, layer.size, self._repository, url, _TICK_SECONDS)
         async with contextlib.aclosing(counts):
             async for count in counts:
                 yield count
-
-    def _get(self, url: str, headers: dict[str, str]):
-        return self._repository.request("GET", url, headers)
 
     async def _one_by_one(self) -> Lines:
         for layer in self._layers:

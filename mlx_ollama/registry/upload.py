@@ -3,32 +3,23 @@
 import asyncio
 import hashlib
 import os
-import random
 import re
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from msgspec import Struct
-
 from mlx_ollama.errors import NotFound, UpstreamError
-from mlx_ollama.registry.client import RegistryError, Repository, check_status
-from mlx_ollama.registry.http import ConnectionFailed
+from mlx_ollama.registry.client import Repository, check_status
+from mlx_ollama.registry.patience import RegistryError, may_pass
 from mlx_ollama.store.blobs import Blobs
 from mlx_ollama.store.durable import open_regular
 from mlx_ollama.store.manifests import Layer
 from mlx_ollama.store.names import ModelName
 
 _READ_BYTES = 1 << 20
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
-class Pace(Struct, frozen=True, kw_only=True):
-    """Chunks so large; a chunk is tried so often, with growing pauses."""
-
-    chunk_bytes: int = 100_000_000
-    tries: int = 6
-    first_pause_seconds: float = 1.0
+CHUNK_BYTES = 100_000_000
 
 
 class Upload:
@@ -38,10 +29,10 @@ class Upload:
     """
 
     def __init__(
-        self, repository: Repository, blobs: Blobs, layer: Layer, pace: Pace | None = None
+        self, repository: Repository, blobs: Blobs, layer: Layer, chunk_bytes: int = 0
     ) -> None:
         self._repository, self._blobs, self._layer = repository, blobs, layer
-        self._pace = pace or Pace()
+        self._chunk_bytes = chunk_bytes or CHUNK_BYTES
         self._position = 0
         self._place = ""
         self._sums: list[bytes] = []  # MD5 of each chunk, for registries that store in parts
@@ -68,7 +59,7 @@ class Upload:
             raise NotFound(f'blob "{self._layer.digest}" not found') from error
         try:
             while self._position < self._layer.size:
-                end = min(self._position + self._pace.chunk_bytes, self._layer.size)
+                end = min(self._position + self._chunk_bytes, self._layer.size)
                 await self._with_patience(descriptor, end)
             await self._close()
         finally:
@@ -94,14 +85,12 @@ class Upload:
             before = self._position
             try:
                 await self._chunk(descriptor, end)
-            except (ConnectionFailed, RegistryError) as error:
-                if isinstance(error, RegistryError) and error.status not in (*_PASSING, 416):
+            except UpstreamError as error:
+                is_elsewhere = isinstance(error, RegistryError) and error.status == 416
+                if not (may_pass(error) or is_elsewhere):
                     raise
                 failures += 1
-                if failures >= self._pace.tries:
-                    raise UpstreamError(f"max retries exceeded: {error}") from error
-                pause = self._pace.first_pause_seconds * 2 ** (failures - 1)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+                await self._repository.patience.pause(failures, error)
                 await self._ask_position()
             failures = 0 if self._position > before else failures
 
@@ -158,6 +147,9 @@ class Upload:
         return read
 
     async def _ask_position(self) -> None:
+        await self._repository.patience.insist(self._position_now)
+
+    async def _position_now(self) -> None:
         """How much of a broken upload has arrived; from the start when the registry has forgotten it."""
         async with self._repository.request("GET", self._place) as reply:
             match = _RANGE.fullmatch(reply.headers.get("range", ""))
@@ -175,5 +167,4 @@ class Upload:
         extra = {"digest": str(self._layer.digest), "etag": f"{etag}-{len(self._sums)}"}
         query = "&".join(filter(None, (parts.query, urlencode(extra))))
         url = urlunsplit(parts._replace(query=query))
-        async with self._repository.request("PUT", url, {"Content-Length": "0"}, b"") as reply:
-            check_status(reply)
+        await self._repository.put(url, {})
