@@ -21,13 +21,14 @@ from mlx_ollama.api.models import (
 from mlx_ollama.errors import CorruptData, InvalidRequest
 from mlx_ollama.prompt.go_strconv import format_float, quote
 from mlx_ollama.store.capabilities import capabilities_of
+from mlx_ollama.store.humanise import human_number
 from mlx_ollama.store.inspection import Inspection, read_inventory
 from mlx_ollama.store.model import DEFAULT_TEMPLATE, Model
 from mlx_ollama.store.modelfile import Command, print_modelfile
 from mlx_ollama.store.names import ModelName
 from mlx_ollama.store.reference import parse_reference
 from mlx_ollama.store.store import Store
-from mlx_ollama.store.tensor_blobs import tensor_info, tensor_list
+from mlx_ollama.store.tensor_blobs import read_chat_template, tensor_info, tensor_list
 
 PATIENCE_SECONDS = (
     0.5  # of a listing; models that were not looked at by then are told without lengths
@@ -36,16 +37,20 @@ _HIDDEN = ("general.name", "tokenizer.chat_template")
 _BLOCK = re.compile(r"blk\.(\d+)\.")
 
 
-def details(model: Model) -> Details:
-    """Contract 3.12, as show has it; for ps clear `parent_model`."""
+def details(model: Model, inspection: Inspection | None = None) -> Details:
+    """Contract 3.12, as show has it; for ps clear `parent_model`.
+
+    The configurations of Ollama's own tensor models are bare: an inspection fills the gaps.
+    """
     config = model.config
+    seen = inspection if model.tensors else None
     return Details(
         parent_model=model.parent,
         format=config.model_format,
-        family=config.model_family,
+        family=config.model_family or (seen.architecture if seen else ""),
         families=config.model_families or None,
-        parameter_size=config.model_type,
-        quantization_level=config.file_type,
+        parameter_size=config.model_type or (human_number(seen.parameter_count) if seen else ""),
+        quantization_level=config.file_type or (seen.file_type if seen else ""),
     )
 
 
@@ -83,7 +88,7 @@ def _listed(model: Model, inspection: Inspection | None) -> ListedModel:
         size=model.size,
         digest=model.digest,
         details=ListedDetails(
-            **asdict(details(model)),
+            **asdict(details(model, inspection)),
             context_length=config.context_length
             or (inspection.context_length if inspection else 0),
             embedding_length=config.embedding_length
@@ -129,8 +134,10 @@ def _of_gguf(store: Store, model: Model, request: ShowRequest) -> ShowResponse:
 
 
 def _of_tensors(store: Store, model: Model, request: ShowRequest) -> ShowResponse:
-    response = _answer(store, model, request, None)
-    response.model_info = tensor_info(model, store.inspections.of(model))
+    inspection = store.inspections.of(model)
+    response = _answer(store, model, request, read_chat_template(model))
+    response.details = details(model, inspection)
+    response.model_info = tensor_info(model, inspection)
     if request.verbose:
         response.tensors = tensor_list(model)
     return response
@@ -248,7 +255,7 @@ def modelfile_text(model: Model, request: ShowRequest, template: str | None) -> 
 def _commands(model: Model, request: ShowRequest, template: str | None) -> list[Command]:
     commands = [Command("model", source) for source in _sources(model)]
     commands += [Command("adapter", str(path)) for path in model.adapters]
-    if template is not None and (model.template is not None or not model.tensors):
+    if template is not None:
         commands.append(Command("template", template))
     texts = {
         "system": request.system or model.system,

@@ -18,7 +18,7 @@ from mlx_ollama.store.model import Model
 MAX_HEADER = 4 << 20  # one tensor, or the projections of one group of experts
 MAX_FILE = 64 << 20
 _COMPANION = re.compile(r"(.+)\.(scale|bias|global_scale)")
-_BITS = {"int4": 4, "int8": 8, "mxfp4": 4, "mxfp8": 8, "nvfp4": 4}
+_BITS = {"int4": 4, "int8": 8, "mxfp4": 4, "mxfp8": 8, "nvfp4": 4, "f32": 32}
 _SUFFIXES = ("ForCausalLM", "ForConditionalGeneration")
 
 
@@ -54,7 +54,9 @@ class _Entry(msgspec.Struct):
 
 def blob_tensors(header: dict[str, Any]) -> list[StoredTensor]:
     """The logical weights of a blob: scales and zero points belong to the weight they are named after."""
-    metadata = header.get("__metadata__") or {}
+    metadata = header.get("__metadata__")
+    if not isinstance(metadata, dict):
+        metadata = {}
     entries = {k: _entry(v) for k, v in header.items() if k != "__metadata__"}
     found: list[StoredTensor] = []
     for name, entry in entries.items():
@@ -113,16 +115,24 @@ def inspect_tensors(model: Model) -> Inspection:
     return Inspection(
         architecture=architecture_of(config),
         parameter_count=sum(prod(tensor.shape) for tensor in tensors),
-        file_type=model.config.file_type,
+        file_type=model.config.file_type or lowest_precision(tensors),
         context_length=_natural(text.get("max_position_embeddings")),
         embedding_length=_natural(text.get("hidden_size")),
-        by_chat_template=chat_template_capabilities(_chat_template(model)),
+        by_chat_template=chat_template_capabilities(read_chat_template(model)),
     )
 
 
-def _chat_template(model: Model) -> object:
+def lowest_precision(tensors: list[StoredTensor]) -> str:
+    """The type of the fewest bits among them."""
+    kinds = {tensor.type for tensor in tensors}
+    return min(kinds, key=lambda kind: (_BITS.get(kind.lower(), 16), kind), default="")
+
+
+def read_chat_template(model: Model) -> str | None:
+    """The Jinja template of its tokenizer's configuration."""
     path = model.files.get("tokenizer_config.json")
-    return _json_object(read_regular(path, MAX_FILE)).get("chat_template") if path else None
+    template = _json_object(read_regular(path, MAX_FILE)).get("chat_template") if path else None
+    return template if isinstance(template, str) else None
 
 
 def architecture_of(config: dict[str, Any]) -> str:
