@@ -133,15 +133,15 @@ class Reader:
     ) -> Steps[str]:
         """Send the text before the first of `tags` to `sink` as it comes; return the tag, taken, or "" at the end.
 
-        With `trim` white space just before a tag is dropped; at the end of the reply it is kept, but without
-        `keep_blank` not if there was nothing else.
+        With `trim` white space just before a tag is dropped; at the end of the reply it is kept. Without
+        `keep_blank` it is dropped in both places if there was nothing else.
         """
-        sent = keep_blank
         held: list[str] = []
+        sent = keep_blank
 
         def send(text: str) -> None:
             nonlocal sent
-            body = text.rstrip(BLANKS) if trim else text
+            body = text.rstrip(BLANKS) if trim or not sent else text
             if body:
                 sink("".join(held) + body)
                 held.clear()
@@ -151,26 +151,28 @@ class Reader:
 
         while True:
             found = _pattern(tags).search(self._text, self._at)
-            if found:
-                send(self._take(found.start() - self._at))
-                self._trimmed = "".join(held)
-                return self._take(len(found[0]))
-            if self.ended:
-                send(self.rest())
-                if sent:
-                    sink("".join(held))
-                return ""
-            send(self._take(len(self._text) - self._at - self._partial(tags)))
+            send(self._take((found.start() if found else self._end_of_text(tags)) - self._at))
+            if found or self.ended:
+                keep = sent and not (found and trim)
+                self._trimmed = "" if keep else "".join(held)
+                sink("".join(held) if keep else "")
+                return self._take(len(found[0])) if found else ""
             yield
 
-    def _partial(self, tags: tuple[str, ...]) -> int:
-        return partial_suffix(self._text, tags, self._at)
+    def _end_of_text(self, tags: tuple[str, ...]) -> int:
+        """Where what may be the beginning of a tag begins."""
+        return len(self._text) - (0 if self.ended else partial_suffix(self._text, tags, self._at))
 
     def collect(self, *tags: str) -> Steps[tuple[str, str]]:
         """The whole text before the first of `tags`, and that tag, or "" at the end."""
         pieces: list[str] = []
-        tag = yield from self.until(*tags, sink=pieces.append, trim=False)
-        return "".join(pieces), tag
+        while True:
+            found = _pattern(tags).search(self._text, self._at)
+            end = found.start() if found else self._end_of_text(tags)
+            pieces.append(self._take(end - self._at))
+            if found or self.ended:
+                return "".join(pieces), self._take(len(found[0])) if found else ""
+            yield
 
     def prefix(self, *tags: str) -> Steps[str]:
         """Take and return the one of `tags` that comes next; "" when it is none of them."""

@@ -164,17 +164,20 @@ def _parsed(case: dict[str, Any]) -> str:
 def _chat(case: dict[str, Any]) -> str:
     values = case["values"]
     template = GoTemplate.parse(case["template"])
-    think: Any = values.get("think_level") or values.get("think", False)
     conversation = Conversation(
         messages=messages_of(values.get("messages")),
         tools=tools_of(values.get("tools")),
-        think=think if values.get("is_think_set") or think else None,
         prompt=values.get("prompt", ""),
         suffix=values.get("suffix", ""),
     )
+    thinking = {
+        "Think": values.get("think", False),
+        "ThinkLevel": values.get("think_level", ""),
+        "IsThinkSet": values.get("is_think_set", False),
+    }
     if values.get("force_legacy"):
-        return Turns(template, conversation).render()
-    return template.render(conversation)
+        return Turns(template, conversation, thinking).render()
+    return template.render_thinking(conversation, thinking)
 
 
 def _message_dict(message: Message) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mlx_ollama.parsers.tools.tool_format import AfterTag, Call
 from mlx_ollama.parsers.values import load_object, load_values
 
 _PUNCTUATION = re.compile(rf"[{BLANKS},;\]]*")
+_OPENING = re.compile(rf"[{BLANKS}\[]*")
 _PYTHON = re.compile(r"[\w.\-]\s*\(")
 _ARGUMENTS = ("arguments", "parameters")
 
@@ -182,8 +183,8 @@ class TaggedCalls(AfterTag):
     def _between(self, reader: Reader) -> Steps[str]:
         """Skip punctuation and tags after a call; return the white space at their end."""
         between = yield from reader.run(_PUNCTUATION)
-        while (yield from reader.prefix(self._closing, self.tag)):
-            between = yield from reader.run(_PUNCTUATION)
+        while tag := (yield from reader.prefix(self._closing, self.tag)):
+            between = yield from reader.run(_OPENING if tag == self.tag else _PUNCTUATION)
         return _blank_end(between)
 
 
