@@ -3,11 +3,18 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urljoin
 
 from mlx_ollama.errors import NotFound, UpstreamError
 from mlx_ollama.registry.auth import DENIED, Authority, Credentials
-from mlx_ollama.registry.http import MAX_ERROR_BODY, ConnectionFailed, Content, Http, Reply, origin
+from mlx_ollama.registry.http import (
+    MAX_ERROR_BODY,
+    ConnectionFailed,
+    Content,
+    Http,
+    Reply,
+    joined,
+    origin,
+)
 from mlx_ollama.registry.patience import Patience, RegistryError
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.manifests import MANIFEST_TYPE
@@ -155,7 +162,7 @@ class Repository:
     def upload_place(self, reply: Reply, url: str) -> str:
         """Where the upload goes on, as the registry says."""
         place = reply.headers.get("docker-upload-location") or reply.headers.get("location") or url
-        return urljoin(url, place)
+        return joined(url, place)
 
 
 def check_status(reply: Reply) -> None:

@@ -126,7 +126,7 @@ class Http:
                 if reply.status not in _REDIRECTS or "location" not in reply.headers:
                     yield reply
                     return
-                target = urljoin(url, reply.headers["location"])
+                target = joined(url, reply.headers["location"])
             self._check_redirect(url, target)
             if origin(target) != origin(url):
                 sent.pop("Authorization", None)
@@ -172,6 +172,7 @@ def check_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         is_fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        is_fine = is_fine and url.isascii() and url.isprintable() and " " not in url
     except ValueError:
         raise UpstreamError("redirect not allowed") from None
     if not is_fine or parts.username is not None:
@@ -179,10 +180,21 @@ def check_url(url: str) -> SplitResult:
     return parts
 
 
+def joined(url: str, target: str) -> str:
+    """Where a Location leads; UpstreamError when it is no address."""
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise UpstreamError("redirect not allowed") from None
+
+
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: what has to be the same for a secret to go along."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return "", "", 0  # no address at all, and so never that of a registry
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
