@@ -14,6 +14,7 @@ import mlx.nn as nn
 from mlx_ollama.engine import logits as logit_rules, rows as row_views
 from mlx_ollama.engine.sampler import Sampler, uniform
 from mlx_ollama.engine.sequence import Sequence, TokenLogprob
+from mlx_ollama.engine.vision.steering import Steering
 
 WINDOW_STEP = 64
 """Penalty windows are padded to multiples of it, so that few shapes are compiled."""
@@ -50,8 +51,9 @@ class Sample:
 class Batch:
     """Forward and sample for whatever rows a step has; what depends on the set of rows is kept while it lasts."""
 
-    def __init__(self, model: nn.Module, vocab_size: int) -> None:
+    def __init__(self, model: nn.Module, steering: Steering, vocab_size: int) -> None:
         self._model = model
+        self._steering = steering
         self._vocab_size = vocab_size
         self._fed: list[Sequence] = []
         self._views: list[row_views.RowView] = []
@@ -65,7 +67,8 @@ class Batch:
             caches = rows[0].cache.layers
         else:
             caches = self._side_by_side(rows)
-        logits = self._model(tokens[:, None], cache=caches)[:, -1]
+        with self._steering.decode([_delta(row) for row in rows]):
+            logits = self._model(tokens[:, None], cache=caches)[:, -1]
         for row in rows:
             row.cache.length += 1
         return logits
@@ -107,6 +110,12 @@ class Batch:
             changed = logit_rules.apply_mask(changed, masks)
         numbers = [uniform(r.seed, r.output + a) for r, a in zip(rows, ahead, strict=True)]
         return _launch(rows, logits, self._sampler.sample(changed, numbers))
+
+
+def _delta(row: Sequence) -> int:
+    """By how much images before it shift a row's rotary positions."""
+    images = row.request.embeddings
+    return 0 if images is None else images.delta
 
 
 def _launch(rows: list[Sequence], logits: mx.array, tokens: mx.array) -> Launch:

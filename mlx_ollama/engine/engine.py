@@ -71,10 +71,9 @@ class Engine:
         self._model = model
         self._budget = memory.Budget.of(model, memory_limit)
         room = self._budget.room // 2 if prefix_bytes is None else prefix_bytes
-        self._prefill = prefill.Prefill(model.model, PrefixCache(room))
-        self._decoder = Decoder(
-            Batch(model.model, model.vocab_size), model.vocab_size, self._take, self._fault
-        )
+        self._prefill = prefill.Prefill(model.model, model.steering, PrefixCache(room))
+        batch = Batch(model.model, model.steering, model.vocab_size)
+        self._decoder = Decoder(batch, model.vocab_size, self._take, self._fault)
         self._chunk = scheduler.ChunkSize(target_gap)
         self._sequences: dict[int, Sequence] = {}
         self._waiting: deque[Sequence] = deque()

@@ -1,8 +1,9 @@
 """Weights on disk, or a conversion's stream, to a model that can run."""
 
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from mlx_ollama.engine import memory, mlx_models, model_config, weights as weight_files
+from mlx_ollama.engine import memory, mlx_models, model_config, vision, weights as weight_files
 from mlx_ollama.engine.probe import rows_agree
+from mlx_ollama.engine.vision import names as tower_names
+from mlx_ollama.engine.vision.model import VisionModel
+from mlx_ollama.engine.vision.steering import Steering
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +26,15 @@ class LoadError(Exception):
     """The model cannot be loaded; its text is what the client reads."""
 
 
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+
+
 @dataclass(kw_only=True)
 class LoadedModel:
     """`context_length` is what the model was trained for (0: unknown). `batchable`: several rows give what
-    each gives alone; otherwise the engine runs one row. `bytes` are the weights in memory."""
+    each gives alone; otherwise the engine runs one row. `bytes` are the weights in memory.
+    `vision`: the tower and projector of a model that sees; `steering` is how its images reach the text model.
+    """
 
     model: nn.Module
     config: dict[str, Any]
@@ -35,33 +44,29 @@ class LoadedModel:
     bytes: int
     batchable: bool
     dtype: mx.Dtype
+    vision: VisionModel | None = None
+    steering: Steering = field(default_factory=Steering)
 
 
 def load_directory(path: Path, *, dense: bool | None = None) -> LoadedModel:
     """An MLX directory (config.json, *.safetensors). `dense`: dequantise at load; None: on the CPU
     when it fits in memory. Raises LoadError."""
-    try:
-        config = model_config.read(path / "config.json")
-        return _load(config, weight_files.load_directory(path), dense)
-    except FileNotFoundError:
-        raise LoadError("model has no config.json") from None
-    except (model_config.InvalidConfig, weight_files.InvalidWeights) as error:
-        raise LoadError(str(error)) from None
+    files = {name: path / name for name in ("config.json", *PROCESSORS) if (path / name).is_file()}
+    with _refusals():
+        config = _read_config(files)
+        return _load(config, weight_files.load_directory(path), dense, _processor(files))
 
 
 def load_tensors(
     tensors: Mapping[str, Path], files: Mapping[str, Path], *, dense: bool | None = None
 ) -> LoadedModel:
     """Ollama's MLX layout: a safetensors file per tensor (or expert group), `files` by file name."""
-    if "config.json" not in files:
-        raise LoadError("model has no config.json")
-    try:
-        config = model_config.read(files["config.json"])
+    with _refusals():
+        config = _read_config(files)
         loaded, quantization = weight_files.load_blobs(tensors)
         model_config.check_quantization(quantization)
-        return _load({**config, "quantization": quantization or None}, loaded, dense)
-    except (model_config.InvalidConfig, weight_files.InvalidWeights) as error:
-        raise LoadError(str(error)) from None
+        config["quantization"] = quantization or None
+        return _load(config, loaded, dense, _processor(files))
 
 
 def load_stream(
@@ -69,24 +74,84 @@ def load_stream(
     tensors: Iterable[tuple[str, mx.array]],
     *,
     dense: bool | None = None,
+    processor: dict[str, Any] | None = None,
 ) -> LoadedModel:
     """A conversion's tensors, in MLX directory naming, straight into a model (the live sink)."""
+    with _refusals():
+        return _load(config, dict(tensors), dense, processor or {})
+
+
+@contextmanager
+def _refusals() -> Generator[None]:
     try:
-        return _load(model_config.check(config), dict(tensors), dense)
-    except model_config.InvalidConfig as error:
+        yield
+    except (model_config.InvalidConfig, weight_files.InvalidWeights) as error:
         raise LoadError(str(error)) from None
 
 
-def _load(config: dict[str, Any], weights: Weights, dense: bool | None) -> LoadedModel:
+def _read_config(files: Mapping[str, Path]) -> dict[str, Any]:
+    if "config.json" not in files:
+        raise LoadError("model has no config.json")
+    config = model_config.read_whole(files["config.json"])
+    model_config.check(config)
+    return config
+
+
+def _processor(files: Mapping[str, Path]) -> dict[str, Any]:
+    """How pictures are prepared; nothing for models without."""
+    found = [model_config.read_whole(files[name]) for name in PROCESSORS if name in files]
+    return next((value for value in found if isinstance(value, dict)), {})
+
+
+def _load(
+    whole: dict[str, Any], weights: Weights, dense: bool | None, processor: dict[str, Any]
+) -> LoadedModel:
+    """`whole` is config.json with the parts of a tower, if there are any."""
+    config = model_config.check(whole)
+    tower = _tower(whole, weights, processor)
+    if "text_config" in whole or tower is not None:
+        weights = tower_names.of_text(weights)
+        config["tie_word_embeddings"] = "lm_head.weight" not in weights
     if config["model_type"] not in mlx_models.SUPPORTED:
         raise LoadError(f'architecture "{config["model_type"]}" is not supported yet')
     model = _build(config)
     try:
         dtype = _fill(model, config, weights, dense)
-        return _describe(model, config, dtype)
+        loaded = _describe(model, config, dtype)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         log.debug("filling %s: %s", config["model_type"], error)
         raise LoadError("weights do not match config.json") from None
+    if tower is not None:
+        _attach(loaded, tower)
+    return loaded
+
+
+def _tower(
+    whole: dict[str, Any], weights: Weights, processor: dict[str, Any]
+) -> VisionModel | None:
+    """The tower and projector that a checkpoint has, in float32 on the CPU."""
+    has_tower = any(n.removeprefix("model.").startswith(tower_names.TOWERS) for n in weights)
+    settings = whole.get("vision_config")
+    if not has_tower or not isinstance(settings, dict):
+        return None
+    if whole["model_type"] not in vision.FAMILIES:
+        raise LoadError(f'images of architecture "{whole["model_type"]}" are not supported yet')
+    model_config.check_numbers(settings)
+    try:
+        tower = vision.build(whole, processor)
+        own = tower.sanitize(weights)
+        tower.load_weights(list(_cast(tower, own, _compute_dtype(own)).items()))
+    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        log.debug("the tower of %s: %s", whole["model_type"], error)
+        raise LoadError("the vision weights do not match config.json") from None
+    mx.eval(tower.parameters())
+    return tower
+
+
+def _attach(loaded: LoadedModel, tower: VisionModel) -> None:
+    tower.steer(loaded.model, loaded.steering, loaded.config)
+    loaded.vision = tower
+    loaded.bytes += sum(array.nbytes for array in _arrays(tower))
 
 
 def _fill(

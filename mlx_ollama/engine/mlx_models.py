@@ -28,8 +28,11 @@ SUPPORTED = {
     "olmo2": "olmo2",
     "phi3": "phi3",
     "qwen2": "qwen2",
+    "qwen2_5_vl": "qwen2",
+    "qwen2_5_vl_text": "qwen2",
     "qwen3": "qwen3",
     "qwen3_moe": "qwen3_moe",
+    "qwen3_vl_text": "qwen3",
 }
 
 

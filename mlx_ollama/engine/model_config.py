@@ -30,6 +30,9 @@ INTEGERS = {
     "num_local_experts": (1, 4096),
     "num_experts_per_tok": (1, 4096),
     "decoder_sparse_step": (1, 1024),
+    "depth": (1, 1024),
+    "num_heads": (1, 4096),
+    "patch_size": (1, 1024),
 }
 FLOATS = ("rms_norm_eps", "rope_theta", "rope_local_base_freq", "query_pre_attn_scalar")
 REQUIRED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
@@ -41,14 +44,18 @@ class InvalidConfig(ValueError):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The checked config of a config.json; see `check`."""
+    """The checked text config of a config.json; see `check`."""
+    return check(read_whole(path))
+
+
+def read_whole(path: Path) -> Any:
+    """config.json as it is."""
     if path.stat().st_size > MAX_BYTES:
         raise InvalidConfig("config.json is too large")
     try:
-        config = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         raise InvalidConfig("config.json is not valid json") from None
-    return check(config)
 
 
 def check(config: Any) -> dict[str, Any]:
@@ -62,7 +69,7 @@ def check(config: Any) -> dict[str, Any]:
     for name in REQUIRED:
         if config.get(name) is None:
             raise InvalidConfig(f"config.json: {name} is missing")
-    _check_numbers(config)
+    check_numbers(config)
     _check_layer_types(config)
     check_quantization(config.get("quantization"))
     return _flatten_rope(config)
@@ -84,7 +91,8 @@ def _text_config(config: dict[str, Any]) -> dict[str, Any]:
     return {**shared, "model_type": config.get("model_type"), **text}
 
 
-def _check_numbers(config: dict[str, Any]) -> None:
+def check_numbers(config: dict[str, Any]) -> None:
+    """Of any part of a config: the text model's, or a tower's."""
     for name, (low, high) in INTEGERS.items():
         value = config.get(name)
         if value is None:
@@ -146,5 +154,5 @@ def _flatten_rope(config: dict[str, Any]) -> dict[str, Any]:
         flat.setdefault("rope_theta", parameters["rope_theta"])
     if parameters.get("rope_type", "default") != "default":
         flat.setdefault("rope_scaling", parameters)
-    _check_numbers(flat)
+    check_numbers(flat)
     return flat

@@ -11,16 +11,18 @@ from mlx_ollama.engine import scheduler
 from mlx_ollama.engine.kv_cache import RowCache
 from mlx_ollama.engine.prefix_cache import PrefixCache
 from mlx_ollama.engine.sequence import PrefillEvent, Sequence, SequenceStatus
+from mlx_ollama.engine.vision.steering import Steering, embed
 
 MAX_SNAPSHOTS = 3
 """Message ends of one prompt, the latest, whose rotating and recurrent state is kept."""
 
 
 class Prefill:
-    def __init__(self, model: nn.Module, prefixes: PrefixCache) -> None:
+    def __init__(self, model: nn.Module, steering: Steering, prefixes: PrefixCache) -> None:
         self.queue: list[Sequence] = []
         self.prefixes = prefixes
         self._model = model
+        self._steering = steering
 
     def add(self, sequence: Sequence) -> None:
         sequence.status = SequenceStatus.PREFILLING
@@ -60,17 +62,22 @@ class Prefill:
         sequence.cache.reserve(len(sequence.context))
 
     def _end(self, sequence: Sequence, tokens: int) -> int:
-        """Where a chunk ends: at most at the next position that gets a snapshot."""
-        cache = sequence.cache
+        """Where a chunk ends: at most at the next position that gets a snapshot, and never within an image
+        whose tokens see each other."""
+        cache, images = sequence.cache, sequence.request.embeddings
         end = min(cache.length + tokens, len(sequence.context) - 1)
-        return min([p for p in _snapshot_positions(sequence) if cache.length < p < end] + [end])
+        end = min([p for p in _snapshot_positions(sequence) if cache.length < p < end] + [end])
+        return end if images is None else images.whole(cache.length, end)
 
     def _forward(self, sequence: Sequence, begin: int, end: int) -> None:
-        cache = sequence.cache
-        extra: dict[str, mx.array] = {}
-        if sequence.request.embeddings is not None:
-            extra["input_embeddings"] = sequence.request.embeddings[None, begin:end]
-        self._model(mx.array([sequence.context[begin:end]]), cache=cache.layers, **extra)
+        cache, images = sequence.cache, sequence.request.embeddings
+        ids = mx.array([sequence.context[begin:end]])
+        if images is None:
+            self._model(ids, cache=cache.layers)
+        else:
+            with self._steering.prefill(images, begin, end):
+                inputs = embed(self._model, ids, images, begin)
+                self._model(ids, cache=cache.layers, input_embeddings=inputs)
         cache.length = end
         mx.eval(cache.arrays())
         if end in _snapshot_positions(sequence):

@@ -53,7 +53,7 @@ class Request:
 
     `shift` allows dropping the oldest half beyond `num_keep` when the window is full.
     `checkpoints` are prompt positions (message ends) worth a snapshot. `key` separates prefixes that look alike
-    but are not (adapters, image content). `embeddings` replaces token embeddings of an image prompt.
+    but are not (adapters, image content). `embeddings` is the vision.prompt.ImagePrompt of a prompt with images.
     """
 
     id: int

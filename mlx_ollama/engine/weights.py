@@ -83,8 +83,8 @@ def load_file(path: Path) -> dict[str, mx.array]:
 
 
 def load_directory(path: Path) -> dict[str, mx.array]:
-    """All `*.safetensors` of a directory; links are not followed out of it."""
-    files = sorted(path.glob("*.safetensors"))
+    """All `model*.safetensors` of a directory; links are not followed out of it."""
+    files = sorted(path.glob("model*.safetensors"))
     if not files:
         raise InvalidWeights("model has no safetensors weights")
     weights: dict[str, mx.array] = {}
