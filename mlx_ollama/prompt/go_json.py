@@ -24,13 +24,13 @@ class Marshaler(Object):
     """An ordered map of the API: it encodes itself, so HTML is escaped in it whatever the encoder around it does."""
 
 
-def marshal(value: Any, *, escape_html: bool = True) -> str:
+def marshal(value: Any, *, escape_html: bool = True, spaced: bool = False) -> str:
     """`json.Marshal`; with `escape_html` False as an Encoder with SetEscapeHTML(false), without its newline.
 
-    Raises ValueError for NaN and infinities.
+    `spaced`: a blank after each comma and colon, as Python prints it. Raises ValueError for NaN and infinities.
     """
     pieces: list[str] = []
-    _encode(value, pieces, escape_html)
+    _encode(value, pieces, escape_html, (", ", ": ") if spaced else (",", ":"))
     return "".join(pieces)
 
 
@@ -74,6 +74,13 @@ def as_request_numbers(value: Any) -> Any:
     return value
 
 
+def as_map(value: Any) -> Any:
+    """The value as it is after a way through `map[string]any`: no object keeps its order."""
+    if isinstance(value, dict):
+        return {key: as_map(item) for key, item in value.items()}
+    return [as_map(item) for item in value] if isinstance(value, list) else value
+
+
 def _one_digit_exponent(text: str) -> str:
     """e-09 becomes e-9, as encoding/json cleans it up."""
     return text[:-2] + text[-1] if text[-4:-1] == "e-0" else text
@@ -102,7 +109,7 @@ def _entries(value: dict[Any, Any]) -> list[tuple[str, Any]]:
     return entries
 
 
-def _encode(value: Any, pieces: list[str], escape_html: bool) -> None:
+def _encode(value: Any, pieces: list[str], escape_html: bool, separators: tuple[str, str]) -> None:
     scalar = _scalar(value, escape_html)
     if scalar is not None:
         pieces.append(scalar)
@@ -110,17 +117,17 @@ def _encode(value: Any, pieces: list[str], escape_html: bool) -> None:
         escape_html = escape_html or isinstance(value, Marshaler)
         separator = "{"
         for key, item in _entries(value):
-            pieces.append(f"{separator}{string(key, escape_html=escape_html)}:")
-            _encode(item, pieces, escape_html)
-            separator = ","
-        pieces.append("}" if separator == "," else "{}")
+            pieces.append(f"{separator}{string(key, escape_html=escape_html)}{separators[1]}")
+            _encode(item, pieces, escape_html, separators)
+            separator = separators[0]
+        pieces.append("{}" if separator == "{" else "}")
     else:
         separator = "["
         for item in value:
             pieces.append(separator)
-            _encode(item, pieces, escape_html)
-            separator = ","
-        pieces.append("]" if separator == "," else "[]")
+            _encode(item, pieces, escape_html, separators)
+            separator = separators[0]
+        pieces.append("[]" if separator == "[" else "]")
 
 
 def _indented(value: Any, pieces: list[str], indent: str, line: str) -> None:

@@ -58,14 +58,12 @@ def _raise_exception(message: Any) -> None:
 
 
 def _environment() -> BoundedEnvironment:
-    environment = new_environment(
+    return new_environment(
         {"tojson": _to_json},
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[_Generation, loopcontrols],
     )
-    environment.globals.update(raise_exception=_raise_exception)
-    return environment
 
 
 def _check_source(environment: BoundedEnvironment, source: str) -> None:
@@ -163,6 +161,7 @@ class JinjaTemplate:
         known: dict[str, Any] = {
             "tools": None,
             "documents": None,
+            "raise_exception": _raise_exception,
             "strftime_now": lambda form: moment.strftime(str(form)[:MAX_DATE_FORMAT]),
         }
         try:

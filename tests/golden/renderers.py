@@ -1,10 +1,13 @@
 """`renderers.jsonl`: the built-in prompt formats, for every value of `think` that a case lists."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from mlx_ollama.prompt.conversation import Conversation, TemplateError
 from mlx_ollama.prompt.renderers import leading_bos, renderer
 from tests.golden.gotemplate import messages_of, tools_of
+
+_NOW = datetime(1987, 6, 5, tzinfo=UTC)
 
 
 def _render(case: dict[str, Any], think: Any) -> dict[str, str]:
@@ -12,10 +15,11 @@ def _render(case: dict[str, Any], think: Any) -> dict[str, str]:
         messages=messages_of(case.get("messages")),
         tools=tools_of(case.get("tools")),
         think=think,
+        now=_NOW,
     )
     try:
         chosen = renderer(case["renderer"], image_tags=bool(case.get("img_tags")))
-        return {"want": chosen.render(conversation)}
+        return {"want": chosen.render(conversation).replace(f"{_NOW:%Y-%m-%d}", "{{TODAY}}")}
     except TemplateError as error:
         return {"error": str(error)}
 

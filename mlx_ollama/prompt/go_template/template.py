@@ -134,18 +134,22 @@ class GoTemplate:
 
     def render(self, conversation: Conversation) -> str:
         """The prompt; raises TemplateError."""
+        return self.render_thinking(conversation, think_values(conversation.think))
+
+    def render_thinking(self, conversation: Conversation, thinking: dict[str, Any]) -> str:
+        """The prompt with the three fields of thinking given."""
         if conversation.prompt and conversation.suffix:
             values = {"Prompt": conversation.prompt, "Suffix": conversation.suffix, "Response": ""}
-            return self.execute(values | think_values(conversation.think), conversation.now)
+            return self.execute(values | thinking, conversation.now)
         if "messages" in self._variables:
-            return self._render_messages(conversation)
-        return self._render_legacy(conversation)
+            return self._render_messages(conversation, thinking)
+        return Turns(self, conversation, thinking).render()
 
     def execute(self, values: dict[str, Any], now: datetime | None = None) -> str:
         """The bare template over the fields given; raises TemplateError."""
         return run(self.turn(now), Value(ANY_BY_STRING, values))
 
-    def _render_messages(self, conversation: Conversation) -> str:
+    def _render_messages(self, conversation: Conversation, thinking: dict[str, Any]) -> str:
         system, messages = collate(conversation.messages)
         tools: list[Tool] | None = conversation.tools or None
         values = {
@@ -154,11 +158,7 @@ class GoTemplate:
             "Tools": tools_value(tools),
             "Response": "",
         }
-        return self.execute(values | think_values(conversation.think), conversation.now)
-
-    def _render_legacy(self, conversation: Conversation) -> str:
-        """Turns of system, prompt and response; the last one is cut after its response."""
-        return Turns(self, conversation).render()
+        return self.execute(values | thinking, conversation.now)
 
     def open_turn(self) -> Program:
         """What remains of the template for the turn that the model continues: no own functions, no definitions."""
@@ -171,13 +171,18 @@ class GoTemplate:
 
 
 class Turns:
-    """Legacy mode at work: the turn being filled, and the text of those before it."""
+    """Legacy mode at work: the turn being filled, and the text of those before it.
 
-    def __init__(self, template: GoTemplate, conversation: Conversation) -> None:
+    The last turn is cut after its response.
+    """
+
+    def __init__(
+        self, template: GoTemplate, conversation: Conversation, thinking: dict[str, Any]
+    ) -> None:
         self._template = template
         self._messages = collate(conversation.messages)[1]
         self._whole = template.turn(conversation.now)
-        self._think = think_values(conversation.think)
+        self._think = thinking
         self._limits = Limits()
         self._text: list[str] = []
         self._turn = {"System": "", "Prompt": "", "Response": ""}
@@ -200,8 +205,8 @@ class Turns:
 
 
 def think_values(think: Think) -> dict[str, Any]:
-    """`.Think`, `.ThinkLevel` and `.IsThinkSet`."""
-    level = think if isinstance(think, str) else ""
+    """`.Think`, `.ThinkLevel` and `.IsThinkSet`; thinking without a level is medium."""
+    level = think if isinstance(think, str) else "medium" if think else ""
     return {"Think": bool(think), "ThinkLevel": level, "IsThinkSet": think is not None}
 
 
