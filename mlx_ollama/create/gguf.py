@@ -81,15 +81,20 @@ def is_split(path: Path) -> bool:
     try:
         count = read_header(path).metadata.get("split.count", 0)
     except SourceError as error:
-        raise InvalidRequest(str(error)) from error
+        raise refusal(error) from error
     return type(count) is int and count > 1
+
+
+def refusal(error: SourceError) -> InvalidRequest:
+    """The reader's words, which may quote bytes of the file that are no text."""
+    return InvalidRequest(str(error).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
 
 
 def read_paths(paths: Iterable[Path]) -> Inventory:
     try:
         return inventory.read(list(paths))
     except SourceError as error:
-        raise InvalidRequest(str(error)) from error
+        raise refusal(error) from error
 
 
 def sort_sources(blobs: Blobs, found: list[Found]) -> Sources:
@@ -158,7 +163,7 @@ def check_architecture(model: Inventory) -> None:
     try:
         require_supported(model.architecture)
     except SourceError as error:
-        raise InvalidRequest(str(error)) from error
+        raise refusal(error) from error
 
 
 def add_layers(draft: Draft, sources: Sources) -> Iterator[Progress]:

@@ -123,14 +123,18 @@ def show(store: Store, request: ShowRequest, *, user_agent: str = "") -> ShowRes
 def _of_gguf(store: Store, model: Model, request: ShowRequest) -> ShowResponse:
     weights = read_inventory(model.weights) if model.weights else None
     projectors = [read_inventory([path]) for path in model.projectors]
-    chat_template = weights.metadata.get("tokenizer.chat_template") if weights else None
-    response = _answer(store, model, request, chat_template)
+    response = _answer(store, model, request, _chat_template(weights))
     if weights is not None:
         response.model_info = metadata_info(weights, request.verbose)
         response.tensors = shown_tensors(weights)
     if projectors:
         response.projector_info = metadata_info(projectors[0], request.verbose)
     return response
+
+
+def _chat_template(weights: Inventory | None) -> str | None:
+    text = weights.metadata.get("tokenizer.chat_template") if weights else None
+    return plain(text, verbose=True) if isinstance(text, str) else None
 
 
 def _of_tensors(store: Store, model: Model, request: ShowRequest) -> ShowResponse:

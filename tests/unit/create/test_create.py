@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from mlx_ollama.api.models import CreateRequest, Progress
+from mlx_ollama.api.models import CreateRequest, Progress, ShowRequest
 from mlx_ollama.conversion import Conversions, Source
 from mlx_ollama.create.create import check, create
 from mlx_ollama.errors import (
@@ -19,6 +19,7 @@ from mlx_ollama.errors import (
     NotFound,
 )
 from mlx_ollama.ipc.messages import Load, Progress as Converted
+from mlx_ollama.store import describe
 from mlx_ollama.store.names import ModelName
 from mlx_ollama.store.store import Store
 from tests.fakes.gguf import LLAMA, TENSORS, gguf
@@ -357,3 +358,15 @@ def test_blobs_of_ours_are_blobs_of_ollamas(shared: Path) -> None:
     content = b"".join(form.pieces())
     assert len(content) == form.size
     assert Digest.of(content).hex.startswith("c7c7d7e369b028a3")
+
+
+@pytest.mark.parametrize("key", ["general.architecture", "tokenizer.chat_template"])
+async def test_bytes_that_are_no_text_do_not_reach_an_answer(store: Store, key: str) -> None:
+    content = gguf({**LLAMA, key: "text-XX"}).replace(b"text-XX", b"text-\xff\xfe")
+    try:
+        await create_tiny(store, content)
+    except InvalidRequest as error:
+        answer: object = str(error)
+    else:
+        answer = describe.show(store, ShowRequest(model="tiny", verbose=True))
+    assert "text-\ufffd\ufffd" in msgspec.json.encode(answer).decode()

@@ -1,0 +1,124 @@
+"""The official `ollama` program against a server of ours, where it is at hand."""
+
+import lzma
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SHARED
+from tests.serving import ServerProcess
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+PACKED = SHARED / "clients" / "ollama-cli-0.33-linux-amd64.xz"
+GGUF = SHARED / "zoo" / "llama" / "model-f16.gguf"
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Ollama:
+    """Runs the program and gives what it printed."""
+
+    def __init__(self, program: Path, port: int, folder: Path) -> None:
+        self._program, self.folder = program, folder
+        self._environment = os.environ | {
+            "OLLAMA_HOST": f"127.0.0.1:{port}",
+            "HOME": str(folder),
+        }
+
+    def __call__(self, *arguments: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [self._program, *arguments],
+            env=self._environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        output = _CONTROL.sub("", done.stdout + done.stderr)
+        assert done.returncode == status, output
+        return output
+
+    def create(self, name: str, modelfile: str) -> str:
+        (self.folder / "Modelfile").write_text(modelfile)
+        return self("create", name, "-f", "Modelfile")
+
+
+@pytest.fixture(scope="module")
+def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ollama]:
+    if not PACKED.is_file() or not GGUF.is_file():
+        pytest.skip("no ollama program beside this checkout")
+    folder = tmp_path_factory.mktemp("client")
+    program = folder / "ollama"
+    program.write_bytes(lzma.decompress(PACKED.read_bytes()))
+    program.chmod(0o755)
+    try:
+        subprocess.run([program, "--version"], capture_output=True, check=True, timeout=30)
+    except OSError:
+        pytest.skip("the ollama program is for another system")
+    with ServerProcess(tmp_path_factory.mktemp("home")) as server:
+        yield Ollama(program, server.port, folder)
+
+
+FULL = f"""FROM {GGUF}
+TEMPLATE \"\"\"{{{{ .System }}}} {{{{ .Prompt }}}}\"\"\"
+SYSTEM You are "Mario".
+PARAMETER temperature 0
+PARAMETER num_predict 4
+PARAMETER stop "a b"
+LICENSE \"\"\"MIT
+of sorts\"\"\"
+MESSAGE user Hi
+MESSAGE assistant Hello
+"""
+
+
+def test_a_modelfile_becomes_a_model_and_is_shown_in_all_forms(ollama: Ollama) -> None:
+    assert ollama.create("mario", FULL).rstrip().endswith("success")
+    assert re.search(r"^mario:latest +[0-9a-f]{12} +29\d KB ", ollama("list"), re.MULTILINE)
+    shown = ollama("show", "mario")
+    for line in (
+        "architecture +llama",
+        "parameters +140K",
+        "context length +512",
+        "quantization +F16",
+    ):
+        assert re.search(line, shown)
+    assert ollama("show", "mario", "--system").strip() == 'You are "Mario".'
+    assert ollama("show", "mario", "--template").strip() == "{{ .System }} {{ .Prompt }}"
+    assert ollama("show", "mario", "--license").strip() == "MIT\nof sorts"
+    parameters = ollama("show", "mario", "--parameters").splitlines()
+    assert [line.split(maxsplit=1) for line in parameters] == [
+        ["num_predict", "4"],
+        ["stop", '"a b"'],
+        ["temperature", "0"],
+    ]
+    assert "blk.1.ffn_up.weight" in ollama("show", "mario", "--verbose")
+
+
+def test_what_show_prints_makes_the_same_model_again(ollama: Ollama) -> None:
+    ollama.create("mario", FULL)
+    modelfile = ollama("show", "mario", "--modelfile")
+    ollama.create("again", modelfile)
+    copy = ollama("show", "again", "--modelfile")
+    assert copy.replace("again:latest", "mario:latest") == modelfile
+
+
+def test_a_derived_model_is_copied_run_stopped_and_removed(ollama: Ollama) -> None:
+    ollama.create("mario", FULL)
+    ollama.create("derived", "FROM mario\nPARAMETER temperature 1\nSYSTEM other\n")
+    ollama("cp", "derived", "me/copy:v1")
+    assert "me/copy:v1" in ollama("list")
+    assert ollama("run", "me/copy:v1", "hello")
+    assert re.search(r"^me/copy:v1 .* 100% GPU ", ollama("ps"), re.MULTILINE)
+    ollama("stop", "me/copy:v1")
+    ollama("rm", "derived", "me/copy:v1")
+    assert "derived" not in ollama("list")
+
+
+def test_mistakes_are_told(ollama: Ollama) -> None:
+    assert "model 'nosuch' not found" in ollama("rm", "nosuch", status=1)
+    assert 'model "nosuch" not found' in ollama("cp", "nosuch", "x", status=1)
+    assert "not found" in ollama("show", "nosuch", status=1)
