@@ -50,12 +50,16 @@ def convert_command(
 @main.command("inspect")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC…")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def inspect_command(sources: tuple[Path, ...], as_json: bool) -> None:
+@click.option("--dtype", type=click.Choice(["f32", "bf16", "f16"]), help="As in convert.")
+@click.option("--compact/--exact", default=None, help="As in convert.")
+def inspect_command(
+    sources: tuple[Path, ...], as_json: bool, dtype: Any, compact: bool | None
+) -> None:
     """Show what SRC holds, and what it would become."""
     from converters import report
 
     try:
-        found = report.describe(list(sources))
+        found = report.describe(sources, dtype, compact)
         click.echo(json.dumps(found, indent=1) if as_json else report.table(found))
     except (SourceError, OSError) as error:
         fail(describe(error), as_json)

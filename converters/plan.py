@@ -20,6 +20,7 @@ from converters.errors import Unsupported
 from converters.gguf.blocks.format import Quantization
 from converters.gguf.blocks.formats import FLOATS, FORMATS
 from converters.gguf.cursor import invalid
+from converters.gguf.dialect import normalised
 from converters.gguf.types import BLOCKS
 from converters.inventory import Inventory, Tensor
 
@@ -77,6 +78,7 @@ def plan(inventory: Inventory, *, compact: bool) -> Plan:
     Raises Unsupported and InvalidSource.
     """
     require_supported(inventory.architecture)
+    inventory = normalised(inventory)
     family = load_family(inventory.architecture)
     source = Source(inventory)
     _check_layers(source)

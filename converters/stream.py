@@ -102,7 +102,7 @@ def produce(
     arrays = [np.empty((num_rows, spec.size // num_rows), np.uint8) for spec in specs]
 
     def fill(chunk: Chunk) -> None:
-        made = _converted(output, specs, read_chunk(chunk, files), chunk.part.tensor)
+        made = converted(output, specs, read_chunk(chunk, files), chunk.part.tensor)
         for array, content in zip(arrays, made, strict=True):
             array[chunk.to : chunk.to + chunk.num_rows] = content
 
@@ -112,7 +112,7 @@ def produce(
         yield StoredArray(spec, ordered.view(_NUMPY[spec.dtype]).reshape(spec.shape))
 
 
-def _converted(output: Output, specs: list[ArraySpec], raw: Bytes, tensor: Tensor) -> list[Bytes]:
+def converted(output: Output, specs: list[ArraySpec], raw: Bytes, tensor: Tensor) -> list[Bytes]:
     """One chunk as the bytes of each array, [rows, …]."""
     if output.becomes is None:
         return [_as_stored_floats(output, specs[0].dtype, raw, tensor)]
@@ -129,10 +129,10 @@ def _converted(output: Output, specs: list[ArraySpec], raw: Bytes, tensor: Tenso
 def _as_stored_floats(output: Output, dtype: str, raw: Bytes, tensor: Tensor) -> Bytes:
     if tensor.type == dtype and output.values is None:
         return raw
-    values = _as_floats(tensor, raw)
+    values = as_floats(tensor, raw)
     if output.values is not None:
         values = output.values(values)
-    return _bytes_of(stored(values, dtype), dtype, len(raw))
+    return _bytes_of(values, dtype, len(raw))
 
 
 def _bytes_of(values: Any, dtype: str, num_rows: int) -> Bytes:
@@ -169,7 +169,8 @@ def _ordered_columns(output: Output, order: NDArray[Any], rows: Bytes) -> Bytes:
     return np.ascontiguousarray(items[:, firsts // group]).reshape(len(rows), -1)
 
 
-def _as_floats(tensor: Tensor, part: Bytes) -> Floats:
+def as_floats(tensor: Tensor, part: Bytes) -> Floats:
+    """Source rows, uint8 [rows, row bytes], as float32 [rows, columns]."""
     if tensor.type in FLOATS:
         return from_stored(part, tensor.type)
     blocks = part.reshape(-1, BLOCKS[tensor.type][1])

@@ -9,6 +9,7 @@ SUPPORTED = frozenset({
     "gemma2",
     "gemma3",
     "gpt-oss",
+    "gptoss",  # the same in Ollama's words
     "granite",
     "llama",
     "olmo2",

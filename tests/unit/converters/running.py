@@ -23,11 +23,11 @@ def answer(folder: Path, ids: list[int], num_greedy: int, *, dense: bool) -> Ans
     """Logits of a prompt, and what follows it greedily through the caches."""
     model = load_directory(folder, dense=dense).model
     caches = mlx_models.new_caches(model)
-    logits = np.array(model(mx.array([ids]), cache=caches).astype(mx.float32))[0]
+    logits: Any = np.asarray(model(mx.array([ids]), cache=caches).astype(mx.float32))[0]
     greedy = [int(logits[-1].argmax())]
     while len(greedy) < num_greedy:
         step = model(mx.array([greedy[-1:]]), cache=caches)
-        greedy.append(int(mx.argmax(step[0, -1]).item()))
+        greedy.append(int(np.asarray(step[0, -1].astype(mx.float32)).argmax()))
     return Answer(logits.tolist(), greedy)
 
 

@@ -12,10 +12,35 @@ from safetensors.numpy import load_file
 from converters.convert import convert
 from tests.unit.converters.running import answer, same_greedy, top_difference
 
-FAMILIES = "gemma2 gemma3 gpt_oss granite llama llama31 mistral mixtral olmo2 qwen2 qwen3 qwen3_moe".split()
-QUANTISATIONS = (
-    "IQ4_NL IQ4_XS Q2_K Q3_K_M Q4_0 Q4_1 Q4_K_M Q4_K_S Q5_0 Q5_1 Q5_K_M Q6_K Q8_0".split()
-)
+FAMILIES = [
+    "gemma2",
+    "gemma3",
+    "gpt_oss",
+    "granite",
+    "llama",
+    "llama31",
+    "mistral",
+    "mixtral",
+    "olmo2",
+    "qwen2",
+    "qwen3",
+    "qwen3_moe",
+]
+QUANTISATIONS = [
+    "IQ4_NL",
+    "IQ4_XS",
+    "Q2_K",
+    "Q3_K_M",
+    "Q4_0",
+    "Q4_1",
+    "Q4_K_M",
+    "Q4_K_S",
+    "Q5_0",
+    "Q5_1",
+    "Q5_K_M",
+    "Q6_K",
+    "Q8_0",
+]
 # llama.cpp's converter added 1 to these norms in float16, so the file itself is that far from the checkpoint
 # (test_gemma_files_differ_from_their_checkpoints_by_their_norms).
 ROUNDED_NORMS = {"gemma2": 3e-3, "gemma3": 3e-3}
