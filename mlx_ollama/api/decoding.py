@@ -28,7 +28,10 @@ _INT64 = range(-(2**63), 2**63)
 def decode(body: bytes, kind: type[Request]) -> Request:
     """The request in a body; `InvalidRequest` with Go's text when there is none."""
     try:
+        go_json.check_size(body)
         request = _strict_decoder(kind).decode(body)
+    except go_json.JSONError as error:
+        raise InvalidRequest(str(error)) from error
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return decode_tolerantly(body, kind)
     if _lacks_model(request):

@@ -16,6 +16,7 @@ from mlx_ollama.api.options import Options
 from mlx_ollama.api.values import KeepAlive, Tools, check_think
 from mlx_ollama.inference import options
 from mlx_ollama.prompt.go_json import Object, as_request_numbers, marshal
+from tests.golden import Deliberate
 
 _KINDS: dict[str, Any] = {
     name: kind for module in (messages, models, ollama) for name, kind in vars(module).items()
@@ -60,7 +61,15 @@ def evaluate(case: dict[str, Any]) -> str | None:
         got = str(error)
     want = case.get("http_error") or case.get("error", case.get("want"))
     want = _with_saturation(case, want)
-    return None if got == want else f"want {want!r}, got {got!r}"
+    if got == want:
+        return None
+    text = f"want {want!r}, got {got!r}"
+    return Deliberate(text) if _is_deliberate(case) else text
+
+
+def _is_deliberate(case: dict[str, Any]) -> bool:
+    """A call without arguments has empty ones (contract 3.9), and a whole zero has no sign."""
+    return '"arguments":null' in case["input"] or case["input"] == "-0"
 
 
 def _with_saturation(case: dict[str, Any], want: Any) -> Any:
