@@ -111,9 +111,19 @@ class BlobWriter:
         with writing(self._folder, self.size):
             os.fchmod(self._descriptor, file_mode(self._folder))
             sync_file(self._descriptor)
-            self._path.rename(self._folder / digest.file_name)  # over a damaged one too
-            sync_folder(self._folder)
+            self._appear(self._folder / digest.file_name)
         return digest
+
+    def _appear(self, target: Path) -> None:
+        """Under its own name, over a damaged one too. What is not durable is not there."""
+        is_new = not target.exists()
+        self._path.rename(target)
+        try:
+            sync_folder(self._folder)
+        except OSError:
+            if is_new:
+                target.unlink()
+            raise
 
 
 def temporary_name() -> str:
