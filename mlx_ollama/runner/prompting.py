@@ -24,22 +24,16 @@ from mlx_ollama.parsers.output import (
     tools_for_prompt,
 )
 from mlx_ollama.parsers.parser import OutputParser
-from mlx_ollama.prompt.conversation import Conversation, Renderer, TemplateError
+from mlx_ollama.prompt.conversation import Conversation, Renderer
+from mlx_ollama.prompt.fallbacks import fallback
 from mlx_ollama.prompt.go_template import GoTemplate
 from mlx_ollama.prompt.jinja_template import JinjaTemplate
+from mlx_ollama.prompt.renderers import renderer
 from mlx_ollama.runner.infill import infill_format
 
 IMAGE_MARK = "[img]"
 MAX_OTHERS = 32  # models on the same weights whose formats are kept
 GPT_OSS = ("gptoss", "gpt-oss")
-
-
-class Plain:
-    """What is left where a model brings no format at all: the texts, a blank line between them."""
-
-    def render(self, conversation: Conversation) -> str:
-        texts = [message.content for message in conversation.messages]
-        return "\n\n".join(texts) if texts else conversation.prompt
 
 
 @dataclass(kw_only=True)
@@ -166,10 +160,15 @@ class Prompter:
             return self._of_go(self._prompting.template)
         if self._sources:
             return self._of_jinja(self._sources)
-        return Speech(renderer=Plain(), parser_name=self._prompting.parser)
+        return Speech(
+            renderer=fallback(self._vocabulary),
+            parser_name=self._prompting.parser,
+            marks_images=True,
+        )
 
     def _of_builtin(self, name: str) -> Speech:
-        raise TemplateError(f'unknown renderer "{name}"')
+        """Built-in formats mark images themselves."""
+        return Speech(renderer=renderer(name), parser_name=self._prompting.parser)
 
     def _of_go(self, source: str) -> Speech:
         template = GoTemplate.parse(source)
