@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn, cast
 
 from mlx_ollama.api.messages import Tool, ToolProperty
 
 MAX_DEPTH = 64  # of nested lists and objects; a call beyond it is text
 
+_STRINGS_OR_BRACES = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}]', re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SEPARATORS = re.compile(r"[\s,;]*")
@@ -113,6 +114,21 @@ def load_object(text: str) -> dict[str, Any] | None:
     if values is None or len(values) != 1 or not isinstance(values[0], dict):
         return None
     return cast("dict[str, Any]", values[0])
+
+
+def objects_in(text: str) -> Iterator[str]:
+    """The JSON objects side by side in a text, by their braces, and the texts between them."""
+    start = depth = 0
+    for found in _STRINGS_OR_BRACES.finditer(text):
+        if found[0] == "{" and depth == 0:
+            yield text[start : found.start()]
+            start = found.start()
+        depth += {"{": 1, "}": -1}.get(found[0], 0)
+        if found[0] == "}" and depth == 0:
+            yield text[start : found.end()]
+            start = found.end()
+        depth = max(depth, 0)
+    yield text[start:]
 
 
 def ends_in_string(text: str) -> bool:

@@ -194,6 +194,21 @@ def nameless_call(case: Case) -> bool:
     return _adds_call(replace(case, theirs=replace(case.theirs, calls=good)))
 
 
+def text_in_call(case: Case) -> bool:
+    """Text between the tags of a call and the call itself: the reference drops it."""
+    text = _inserted(case.ours.content, case.theirs.content)
+    return (
+        case.kind
+        in ("qwen3-coder", "qwen3.5", "ornith", "nemotron-3-nano", "nemotron-3.5-nano", "cohere")
+        and not case.error
+        and bool(text)
+        and text in case.output
+        and not _CALL.search(text or "")
+        and bool(case.ours.calls)
+        and same(case.ours.calls, case.theirs.calls)
+    )
+
+
 def text_after_call(case: Case) -> bool:
     """The generic parser of the reference swallows what follows a call."""
     ours, theirs = case.ours, case.theirs
@@ -312,8 +327,9 @@ def read_call(case: Case) -> bool:
 def _readings(text: str) -> tuple[str, ...]:
     """What a text is with its escapes read: all of them, or those of characters by number."""
     everything = text.encode("latin-1", "backslashreplace").decode("unicode-escape")
+    plain = text.replace("<escape>", "").strip()
     numbers = re.sub(r"\\u([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), text)
-    return everything, numbers, text.removeprefix("<escape>")
+    return everything, numbers, plain
 
 
 def _mangled(ours: Any, theirs: Any) -> bool:
@@ -327,6 +343,11 @@ def _mangled(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, str) and isinstance(theirs, str):
         blurred = "".join(c if c.isascii() else "\ufffd" for c in ours)
         return theirs == blurred or ours in _readings(theirs)
+    if isinstance(theirs, str) and isinstance(ours, list | dict):
+        return theirs[:1] in ("[", "{")
+    if isinstance(theirs, int | float) and isinstance(ours, str) and not isinstance(theirs, bool):
+        number = re.match(r"\s*[+-]?[0-9.]+", ours)
+        return number is not None and float(number[0]) == theirs
     empty = theirs is None and ours in ([], {})
     return (
         empty or (ours is None and theirs == "null") or (theirs is False and isinstance(ours, str))
@@ -344,7 +365,8 @@ def blanks_beside_calls(case: Case) -> bool:
 
 
 def mangled_arguments(case: Case) -> bool:
-    """The reference changes values: characters outside ASCII, escapes, empty lists, null, words for booleans."""
+    """The reference changes values: characters outside ASCII, escapes, lists, null, words for booleans, and texts
+    that begin with a number."""
     ours, theirs = case.ours, case.theirs
     return (
         not case.error
@@ -358,7 +380,7 @@ RULES: dict[str, Callable[[Case], bool]] = {
     rule.__name__.replace("_", " "): rule
     for rule in (
         kept_end, text_for_error, other_split, blanks_of_split, blanks_beside_calls, mangled_arguments, dropped_call,
-        nameless_call, text_after_call, text_without_header, cut_arguments, cut_string,
+        nameless_call, text_in_call, text_after_call, text_without_header, cut_arguments, cut_string,
         words_after_value, wrong_name, tag_in_value, read_call,
     )
 }  # fmt: skip

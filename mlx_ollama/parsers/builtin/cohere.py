@@ -9,7 +9,7 @@ from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_opened_thinking
 from mlx_ollama.parsers.tools.json_calls import to_arguments
 from mlx_ollama.parsers.tools.tool_format import Call, Enclosed
-from mlx_ollama.parsers.values import ends_in_string, load_values
+from mlx_ollama.parsers.values import ends_in_string, load_object, objects_in
 
 _END_THINKING = "<|END_THINKING|>"
 _TEXTS = ("<|START_TEXT|>", "<|START_RESPONSE|>")
@@ -28,12 +28,14 @@ def _to_call(value: Any) -> Call | None:
     return Call(name, arguments, "" if identity is None else str(identity))
 
 
-def _read_actions(body: str, _tools: Sequence[Tool]) -> list[Call] | None:
-    """The actions of a block: a list of objects, forgiving about its brackets and commas; it may be empty."""
+def _read_actions(body: str, _tools: Sequence[Tool]) -> list[Call | str] | None:
+    """The actions of a block: a list of objects, which may be empty. What is no action is text."""
     text = body.strip().removeprefix("[").removesuffix("]")
-    values = load_values(text)
-    calls = None if values is None else [_to_call(value) for value in values]
-    return None if calls is None or None in calls else [call for call in calls if call]
+    if not text.strip():
+        return []
+    pieces = [piece for piece in objects_in(text) if piece.strip(" \n\r\t,")]
+    calls = [_to_call(load_object(piece)) or piece for piece in pieces]
+    return calls if any(isinstance(call, Call) for call in calls) else None
 
 
 _ACTIONS = Enclosed("<|START_ACTION|>", "<|END_ACTION|>", _read_actions, ends_in_string)

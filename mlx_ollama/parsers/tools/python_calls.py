@@ -11,6 +11,7 @@ from mlx_ollama.parsers.values import MAX_DEPTH, to_float, to_integer
 _NAME = re.compile(r"\s*([^\W\d][\w.\-]*)\s*\(")
 _KEY = re.compile(r"\s*([^\W\d][\w\-]*)\s*=\s*")
 _BLANK = re.compile(r"\s*")
+_COMMAS = re.compile(r"[\s,]*")
 _BETWEEN_CALLS = re.compile(r"[\s,;]*")
 _STRING = re.compile(r"""'((?:[^'\\]|\\.)*+)'|"((?:[^"\\]|\\.)*+)\"""", re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|(.))", re.DOTALL)
@@ -64,11 +65,11 @@ class _Source:
     def call(self) -> Call:
         name = self.expect(_NAME)[1]
         arguments: dict[str, Any] = {}
+        self.skip(_COMMAS)
         while not self.sees(")"):
             key = self.expect(_KEY)[1]
             arguments[key] = self.value(0)
-            if not self.sees(",") and not self.text.startswith(")", self.at):
-                raise ValueError("a comma is missing")
+            self.skip(_COMMAS)
         return Call(name, arguments)
 
     def value(self, depth: int) -> Any:
@@ -82,8 +83,6 @@ class _Source:
                 return self.mapping(depth)
             case "[":
                 return self.sequence("]", depth)
-            case "(":
-                return self.sequence(")", depth)
             case _:
                 return self.bare(depth)
 

@@ -11,7 +11,7 @@ from mlx_ollama.api.messages import Tool
 from mlx_ollama.parsers.tools.tool_format import Call, Enclosed
 from mlx_ollama.parsers.values import parameter_types, trimmed_value
 
-_FUNCTION = re.compile(r"\s*<function=([^>]+)>")
+_FUNCTION = re.compile(r"<function=([^>]+)>")
 _FUNCTION_END = re.compile(r"</function>(?=\s*(?:<function=|\Z))")
 _PARAMETER = re.compile(r"<parameter=([^>]+)>")
 # A closing tag counts only before the next part of the call: else it belongs to the value.
@@ -45,18 +45,22 @@ def _read_parameters(text: str, name: str, tools: Sequence[Tool]) -> dict[str, A
     return arguments
 
 
-def read_calls(body: str, tools: Sequence[Tool]) -> list[Call] | None:
-    """The functions of a body; None when there is none, one is not closed, or other text stands around them."""
-    calls: list[Call] = []
+def read_calls(body: str, tools: Sequence[Tool]) -> list[Call | str] | None:
+    """The functions of a body and texts around them; None when there is none, or one is not closed."""
+    calls: list[Call | str] = []
     at = 0
-    while opened := _FUNCTION.match(body, at):
+    while opened := _FUNCTION.search(body, at):
         closed = _FUNCTION_END.search(body, opened.end())
         if not closed:
             return None
         parameters = _read_parameters(body[opened.end() : closed.start()], opened[1], tools)
-        calls.append(Call(opened[1], parameters))
+        calls += [*_text(body[at : opened.start()]), Call(opened[1], parameters)]
         at = closed.end()
-    return calls if calls and not body[at:].strip() else None
+    return [*calls, *_text(body[at:])] if calls else None
+
+
+def _text(text: str) -> list[str]:
+    return [text] if text.strip() else []
 
 
 def ends_in_value(body: str) -> bool:

@@ -67,15 +67,16 @@ class AfterTag:
 
 @dataclass(frozen=True)
 class Enclosed(AfterTag):
-    """Calls between two tags. `read` makes calls of a body, or None; `is_open` says that a body ends in a value.
+    """Calls between two tags. `read` makes calls of a body, with texts that stand between them, or None.
 
+    `is_open` says that a body ends in a value.
     A body that is not open and whose calls are all `is_complete` when the reply ends needs no closing tag.
     `signs`: what chat templates of this format have in common, by default the opening tag.
     """
 
     open: str
     close: str
-    read: Callable[[str, Sequence[Tool]], list[Call] | None]
+    read: Callable[[str, Sequence[Tool]], list[Call] | list[Call | str] | None]
     is_open: Callable[[str], bool] = lambda body: False
     is_complete: Callable[[Call, Sequence[Tool]], bool] = lambda call, tools: True
     trim: bool = True
@@ -98,13 +99,19 @@ class Enclosed(AfterTag):
         if calls is None:
             reader.refuse(tag + body + close)
         for call in calls or ():
-            reader.call(*call)
+            if isinstance(call, str):
+                reader.refuse(call)
+            else:
+                reader.call(*call)
 
-    def _read_cut(self, body: str, tools: Sequence[Tool]) -> list[Call] | None:
+    def _read_cut(self, body: str, tools: Sequence[Tool]) -> Sequence[Call | str] | None:
         """The calls of a body that the end of the reply cut off; None when something of them is missing."""
         body = without_partial(body, self.close)
         calls = None if self.is_open(body) else self.read(body, tools)
-        return calls if calls and all(self.is_complete(call, tools) for call in calls) else None
+        complete = (
+            isinstance(call, Call) and self.is_complete(call, tools) for call in calls or ()
+        )
+        return calls if calls and all(complete) else None
 
 
 @dataclass(frozen=True)
