@@ -115,9 +115,9 @@ class RowCache:
             cache.step = _rounded(tokens - self.length)
 
     def settle(self, tokens: int) -> None:
-        """From now on grow for an answer of at most `tokens`."""
+        """From now on grow for an answer of at most `tokens`, and by no more than a quarter at once."""
         for cache in self._plain:
-            cache.step = min(_rounded(tokens), MAX_GROWTH)
+            cache.step = min(_rounded(tokens), _rounded(self.length // 4), MAX_GROWTH)
 
     # ---- what the prefix cache does with it
 

@@ -6,8 +6,9 @@ rows beside it: candidates are counted in fixed sizes, and the number comes from
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import mlx.core as mx
 
@@ -51,10 +52,8 @@ class _Group:
     def sample(self, logits: mx.array, numbers: Sequence[float]) -> mx.array:
         if not self.candidates:
             return mx.argmax(logits, axis=-1).astype(mx.int32)
-        best, ids = _candidates(logits, self.candidates)
-        number = mx.array([numbers[i] for i in self.rows], dtype=mx.float32)[:, None]
-        draw = _draw_typical if self.typical else _draw
-        return draw(best, ids, self.settings, number)
+        number = mx.array([[numbers[i]] for i in self.rows], dtype=mx.float32)
+        return _draw(self.candidates, self.typical)(logits, self.settings, number)
 
 
 class Sampler:
@@ -157,14 +156,15 @@ def _keep_top_k(logits: mx.array, settings: mx.array) -> mx.array:
     return (mx.arange(logits.shape[-1]) < settings[:, :1]) & (logits > -mx.inf)
 
 
-@mx.compile
-def _draw(logits: mx.array, ids: mx.array, settings: mx.array, number: mx.array) -> mx.array:
-    return _finish(logits, ids, _keep_top_k(logits, settings), settings, number)
+@cache
+def _draw(count: int, typical: bool) -> Callable[[mx.array, mx.array, mx.array], mx.array]:
+    """The whole computation for one kind of row: (logits, settings, number) to token ids."""
 
+    def draw(logits: mx.array, settings: mx.array, number: mx.array) -> mx.array:
+        best, ids = _candidates(logits, count)
+        keep = _keep_top_k(best, settings)
+        if typical:
+            keep = _keep_typical(best, keep, settings[:, 1:2])
+        return _finish(best, ids, keep, settings, number)
 
-@mx.compile
-def _draw_typical(
-    logits: mx.array, ids: mx.array, settings: mx.array, number: mx.array
-) -> mx.array:
-    keep = _keep_typical(logits, _keep_top_k(logits, settings), settings[:, 1:2])
-    return _finish(logits, ids, keep, settings, number)
+    return mx.compile(draw)
