@@ -98,7 +98,7 @@ class Authority:
 
     def _check_realm(self, realm: str) -> None:
         if origin(realm) != origin(self._registry):
-            theirs, ours = urlsplit(realm).netloc, urlsplit(self._registry).netloc
+            theirs, ours = origin(realm)[1], urlsplit(self._registry).netloc
             raise UpstreamError(
                 f'realm host "{theirs[:100]}" does not match original host "{ours}"'
             )

@@ -12,15 +12,18 @@ from mlx_ollama.store.store import Store
 if TYPE_CHECKING:
     from mlx_ollama.registry.access import Access
     from mlx_ollama.registry.download import Downloads
+    from mlx_ollama.registry.huggingface import Importer
 
 Lines = AsyncGenerator[Progress, None]
 
 
 class Transfers:
-    """Concurrent pulls share what they download."""
+    """Concurrent pulls share what they download. `importer` makes models of repositories without GGUF files."""
 
-    def __init__(self, store: Store, home: Path | None = None) -> None:
-        self._store = store
+    def __init__(
+        self, store: Store, home: Path | None = None, importer: "Importer | None" = None
+    ) -> None:
+        self._store, self._importer = store, importer
         self._home = home
         self._downloads: Downloads | None = None
 
@@ -43,9 +46,19 @@ class Transfers:
         self, name: ModelName, *, insecure: bool = False, user: tuple[str, str] = ("", "")
     ) -> Lines:
         """Progress lines in Ollama's words, the last is `success`. UpstreamError, StoreUnwritable."""
+        from mlx_ollama.registry.huggingface import HOSTS, pull_files
         from mlx_ollama.registry.pull import pull
 
         access = self._access(insecure, user)
+        if name.host.lower() in HOSTS:
+            done = False
+            files = pull_files(self._store.blobs, self.downloads(), name, access, self._importer)
+            async with aclosing(files) as lines:
+                async for line in lines:
+                    done = True
+                    yield line
+            if done:
+                return
         async with aclosing(pull(self._store, self.downloads(), name, access)) as lines:
             async for line in lines:
                 yield line

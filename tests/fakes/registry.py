@@ -219,6 +219,7 @@ class FaultProxy:
         self.sent_bytes = 0
         self.host = ""
         self.blob = ""  # what faults of blobs hit; "" for any
+        self.before_body: Callable[[Request], None] = lambda _: None
         self.reached = asyncio.Event()  # a stall or silence has begun
 
     @asynccontextmanager
@@ -259,6 +260,7 @@ class FaultProxy:
         if request.method == "HEAD":
             await writer.drain()
             return True
+        self.before_body(request)
         breaks = fault is not None and fault.kind in ("reset", "close", "stall")
         body = answer.body[: fault.at] if fault is not None and breaks else answer.body
         writer.write(body)
