@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mlx_ollama.api.messages import Message, Think, Tool
+from mlx_ollama.errors import InvalidRequest
 from mlx_ollama.ipc.messages import Prompting
 from mlx_ollama.parsers.output import (
     AnswerFormat,
@@ -143,17 +144,23 @@ class Prompter:
         return dataclasses.replace(speech, tools=tools, think=think)
 
     def infill(self, template: str = "", *, think: Think = None) -> Speech:
-        """The format of a prompt with a suffix: a template that has a place for it, or the vocabulary's marks."""
+        """The format of a prompt with a suffix: a template that has a place for it, or the vocabulary's marks.
+
+        Raises TemplateError, and InvalidRequest where there is neither.
+        """
         speech = self._of_go(template) if template else self._own
+        if isinstance(speech.renderer, GoTemplate) and "insert" in speech.renderer.capabilities:
+            return dataclasses.replace(speech, think=think)
         marks = infill_format(self._vocabulary)
-        takes_suffix = isinstance(speech.renderer, GoTemplate) and (
-            "insert" in speech.renderer.capabilities
-        )
-        renderer = speech.renderer if takes_suffix or marks is None else marks
-        return dataclasses.replace(speech, renderer=renderer, think=think)
+        if marks is None:
+            raise InvalidRequest("this model does not support insert")
+        return Speech(renderer=marks)
 
     @cached_property
     def _own(self) -> Speech:
+        name = self._prompting.parser
+        if name and parser_info(name) is None:
+            raise InvalidRequest(f'unknown parser "{name}"')
         if self._prompting.renderer:
             return self._of_builtin(self._prompting.renderer)
         if self._prompting.template:
@@ -163,6 +170,7 @@ class Prompter:
         return Speech(
             renderer=fallback(self._vocabulary),
             parser_name=self._prompting.parser,
+            answer=infer("", self._vocabulary),
             marks_images=True,
         )
 
