@@ -7,9 +7,10 @@ bytes are hashed and on the disk. Everything here blocks but `receive`.
 import hashlib
 import os
 import re
+import shutil
 import stat
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -198,6 +199,37 @@ class Blobs:
 
     def writer(self) -> BlobWriter:
         return BlobWriter(self.folder)
+
+    @contextmanager
+    def workspace(self) -> Generator[Path]:
+        """A folder on the store's file system for another process to make blobs in; gone afterwards."""
+        folder = self.folder / temporary_name()
+        with writing(self.folder):
+            make_folder(self.folder)
+            folder.mkdir(0o700)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            lock.hold(descriptor)
+            yield folder
+        finally:
+            os.close(descriptor)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def adopt(self, folder: Path, digests: Iterable[Digest]) -> set[Digest]:
+        """Take over files of a workspace that are called by the digests they were hashed to when written, and
+        are on the disk. Those that were not here before. `CorruptData` for what is no file."""
+        new: set[Digest] = set()
+        with writing(self.folder):
+            for digest in dict.fromkeys(digests):
+                os.close(open_regular(folder / digest.file_name))
+                if self.is_whole(digest, (folder / digest.file_name).stat().st_size):
+                    touch(self.path(digest))
+                    continue
+                (folder / digest.file_name).chmod(file_mode(self.folder))
+                (folder / digest.file_name).rename(self.path(digest))
+                new.add(digest)
+            sync_folder(self.folder)
+        return new
 
     def hash(self, digest: Digest) -> Digest:
         """What the bytes of a blob really hash to; reads all of it."""

@@ -5,6 +5,7 @@ Invariant: with one unreadable manifest nothing is removed, for it may name anyt
 
 import logging
 import re
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -67,7 +68,7 @@ def prune(manifests: Manifests, blobs: Blobs, now: Callable[[], float] = time.ti
         count = 0
         for path in _unneeded_files(blobs.folder, now() - GRACE_SECONDS):
             if path.name not in keep:
-                path.unlink(missing_ok=True)
+                _remove(path)
                 count += 1
     _remove_empty_folders(manifests.folder)
     return count
@@ -77,13 +78,18 @@ def _unneeded_files(folder: Path, before: float) -> Iterator[Path]:
     """Files of ours or Ollama's that are old, and uploads that nobody writes any more."""
     for path in folder.iterdir():
         status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            continue
-        is_old = status.st_mtime < before
-        if (is_old and _BLOB.fullmatch(path.name)) or (
-            _UPLOAD.fullmatch(path.name) and not lock.is_held(path)
-        ):
+        is_file, is_folder = stat.S_ISREG(status.st_mode), stat.S_ISDIR(status.st_mode)
+        is_old_blob = is_file and status.st_mtime < before and _BLOB.fullmatch(path.name)
+        is_unfinished = (is_file or is_folder) and _UPLOAD.fullmatch(path.name)
+        if is_old_blob or (is_unfinished and not lock.is_held(path)):
             yield path
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove_empty_folders(top: Path) -> None:

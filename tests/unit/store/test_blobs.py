@@ -97,6 +97,18 @@ async def test_a_damaged_blob_is_replaced_by_an_upload(store: Store) -> None:
     assert store.blobs.read(HELLO) == b"hello"
 
 
+async def test_files_of_a_workspace_become_blobs(store: Store) -> None:
+    old = await upload(store, b"old")
+    new = Digest.of(b"new")
+    with store.blobs.workspace() as folder:
+        for digest, content in ((old, b"old"), (new, b"new")):
+            (folder / digest.file_name).write_bytes(content)
+        assert store.blobs.adopt(folder, [new, old, new]) == {new}
+    assert store.blobs.read(new) == b"new"
+    assert stat.S_IMODE(store.blobs.path(new).stat().st_mode) == 0o600
+    assert {path.name for path in store.blobs.folder.iterdir()} == {old.file_name, new.file_name}
+
+
 async def test_an_open_store_stays_open(store: Store) -> None:
     store.blobs.folder.mkdir(parents=True, mode=0o755)
     await upload(store, b"hello")

@@ -159,6 +159,17 @@ async def test_prune_removes_uploads_that_nobody_writes_any_more(store: Store) -
         assert store.blobs.has(writer.commit())
 
 
+async def test_prune_removes_workspaces_that_nobody_uses_any_more(store: Store) -> None:
+    with store.blobs.workspace() as folder:
+        dead = store.blobs.folder / "upload-0123456789abcdef.tmp"
+        dead.mkdir()
+        (dead / "part").write_text("x")
+        store.prune()
+        assert not dead.exists()
+        assert folder.is_dir()
+    assert list(store.blobs.folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 300, b'{"config":{"digest":"../x"}}'])
 async def test_a_corrupt_manifest_is_skipped_with_a_warning(
     store: Store, content: bytes, caplog: pytest.LogCaptureFixture
