@@ -113,9 +113,10 @@ def _snapshot_positions(sequence: Sequence) -> list[int]:
 
 
 def progress(sequence: Sequence) -> PrefillEvent:
+    done = sequence.cache.length
     return PrefillEvent(
         id=sequence.request.id,
-        done=sequence.cache.length,
-        total=len(sequence.request.ids),
-        cached=sequence.cached,
+        done=done,
+        total=len(sequence.context),
+        cached=min(sequence.cached, done),
     )
