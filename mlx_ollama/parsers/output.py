@@ -49,7 +49,9 @@ _WHOLE_FORMATS = {
     "gemma4": ("<|channel>", "<|tool_call>"),
     "cohere": ("<|START_THINKING|>", "<|START_ACTION|>", "<|END_OF_TURN_TOKEN|>"),
 }
-_TOOLS = re.compile(r"\btools\b")
+# Formats whose tags are tokens of their own; the first of which all are known counts.
+_BY_VOCABULARY = ("lfm2", "kimi", "deepseek", "glm", "minimax", "hermes")
+_TOOLS = re.compile(r"tools\b")
 
 
 def infer(chat_template: str = "", vocabulary: Collection[str] = ()) -> AnswerFormat:
@@ -80,8 +82,8 @@ def _infer_tools(template: str, vocabulary: Collection[str]) -> str:
     for name, item in TOOL_FORMATS.items():
         if item.appears_in(template):
             return name
-    for name, item in TOOL_FORMATS.items():
-        if item.tokens and all(token in vocabulary for token in item.tokens):
+    for name in _BY_VOCABULARY:
+        if all(token in vocabulary for token in TOOL_FORMATS[name].tokens):
             return name
     return "json" if _TOOLS.search(template) else ""
 

@@ -5,16 +5,7 @@ from mlx_ollama.parsers.reader import Format, Steps
 from mlx_ollama.parsers.thinking import read_opened_thinking
 from mlx_ollama.parsers.tools.glm import GLM
 
-_TOKENS = (
-    "<think>",
-    "</think>",
-    "<tool_call>",
-    "</tool_call>",
-    "<arg_key>",
-    "</arg_key>",
-    "<arg_value>",
-    "</arg_value>",
-)
+_TOKENS = ("<think>", "</think>", *GLM.tokens)
 
 
 class GlmOcr(Format):

@@ -174,6 +174,7 @@ GEMMA4 = Enclosed(
     lambda body, tools: _read(body, tools, _GEMMA4),
     partial(_ends_in_string, _GEMMA4.delimiter),
     trim=False,
+    inner_tokens=(_GEMMA4.delimiter,),
 )
 FUNCTION_GEMMA = Enclosed(
     "<start_function_call>",
@@ -181,4 +182,5 @@ FUNCTION_GEMMA = Enclosed(
     lambda body, tools: _read(body, tools, _FUNCTION_GEMMA),
     partial(_ends_in_string, _FUNCTION_GEMMA.delimiter),
     trim=False,
+    inner_tokens=(_FUNCTION_GEMMA.delimiter,),
 )

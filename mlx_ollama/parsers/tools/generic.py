@@ -135,9 +135,13 @@ class LeadingCalls:
 
 @dataclass(frozen=True)
 class TaggedCalls(AfterTag):
-    """Calls after a tag, to the tag that closes it or to the first thing that is no call."""
+    """Calls after a tag, to the tag that closes it or to the first thing that is no call.
+
+    `close`: that tag; by default what the look of `tag` tells.
+    """
 
     tag: str
+    close: str = ""
     trim: bool = False
 
     @property
@@ -150,7 +154,9 @@ class TaggedCalls(AfterTag):
 
     @property
     def _closing(self) -> str:
-        """What closes the tag, as far as its look tells; else what cannot occur."""
+        """What closes the tag, else what cannot occur."""
+        if self.close:
+            return self.close
         return f"{self.tag[0]}/{self.tag[1:]}" if self.tag[0] in "<[" else "\0"
 
     def calls(self, reader: Reader, tag: str, tools: Sequence[Tool]) -> Steps[None]:

@@ -89,5 +89,11 @@ def ends_in_value(body: str) -> bool:
 
 
 GLM = Enclosed(
-    "<tool_call>", "</tool_call>", read_calls, ends_in_value, is_complete, signs=("<arg_key>",)
+    "<tool_call>",
+    "</tool_call>",
+    read_calls,
+    ends_in_value,
+    is_complete,
+    signs=("<arg_key>",),
+    inner_tokens=("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"),
 )

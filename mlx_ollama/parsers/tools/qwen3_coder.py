@@ -68,6 +68,7 @@ def ends_in_value(body: str) -> bool:
     return body.rfind("<parameter=") > body.rfind("</parameter>")
 
 
+SEED = Enclosed("<seed:tool_call>", "</seed:tool_call>", read_calls, ends_in_value)
 QWEN3_CODER = Enclosed(
     "<tool_call>", "</tool_call>", read_calls, ends_in_value, signs=("<tool_call>", "<function=")
 )

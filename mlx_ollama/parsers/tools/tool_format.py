@@ -71,7 +71,8 @@ class Enclosed(AfterTag):
 
     `is_open` says that a body ends in a value.
     A body that is not open and whose calls are all `is_complete` when the reply ends needs no closing tag.
-    `signs`: what chat templates of this format have in common, by default the opening tag.
+    `signs`: what chat templates of this format have in common, by default the opening tag. `inner_tokens`: tags in
+    a body.
     """
 
     open: str
@@ -81,6 +82,7 @@ class Enclosed(AfterTag):
     is_complete: Callable[[Call, Sequence[Tool]], bool] = lambda call, tools: True
     trim: bool = True
     signs: tuple[str, ...] = ()
+    inner_tokens: tuple[str, ...] = ()
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -88,7 +90,7 @@ class Enclosed(AfterTag):
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        return (self.open, self.close)
+        return (self.open, self.close, *self.inner_tokens)
 
     def appears_in(self, template: str) -> bool:
         return all(sign in template for sign in self.signs or self.tags)

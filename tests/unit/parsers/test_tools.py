@@ -26,6 +26,14 @@ CALLS = {
     "<|tool_calls_section_end|>",
     "minimax": '<minimax:tool_call>\n<invoke name="tide_level">\n<parameter name="harbour">Brest</parameter>\n'
     '<parameter name="days">3</parameter>\n</invoke>\n</minimax:tool_call>',
+    "dsml": '<｜DSML｜function_calls>\n<｜DSML｜invoke name="tide_level">\n'
+    '<｜DSML｜parameter name="harbour" string="true">Brest</｜DSML｜parameter>\n'
+    '<｜DSML｜parameter name="days" string="false">3</｜DSML｜parameter>\n'
+    "</｜DSML｜invoke>\n</｜DSML｜function_calls>",
+    "seed": "<seed:tool_call>\n<function=tide_level>\n<parameter=harbour>Brest</parameter>\n"
+    "<parameter=days>3</parameter>\n</function>\n</seed:tool_call>",
+    "apertus": '<|tools_prefix|>[{"tide_level": {"harbour": "Brest", "days": 3}}]<|tools_suffix|>',
+    "tool-calls": '<tool_calls>[{"name": "tide_level", "arguments": {"harbour": "Brest", "days": 3}}]</tool_calls>',
     "granite": '<|tool_call|>[{"name": "tide_level", "arguments": {"harbour": "Brest", "days": 3}}]',
     "nemotron": '<TOOLCALL>[{"name": "tide_level", "arguments": {"harbour": "Brest", "days": 3}}]</TOOLCALL>',
     "phi": 'functools[{"name": "tide_level", "arguments": {"harbour": "Brest", "days": 3}}]',
