@@ -47,6 +47,37 @@ def convert_command(
         fail(describe(error), progress == "json")
 
 
+@main.command("import")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--quantize", default="", help="q4_K_M, q8_0, int4, mxfp4, f16 …")
+@click.option(
+    "--progress", type=click.Choice(["bar", "json", "none"]), default="bar", show_default=True
+)
+def import_command(source: Path, out: Path, quantize: str, progress: str) -> None:
+    """Write SOURCE as the tensor blobs of a created model into the new folder OUT.
+
+    SOURCE: a checkpoint's folder, a GGUF of floats, or a JSON file of names and paths.
+    """
+    from converters.importing import import_model
+
+    try:
+        import_model(named_files(source), out, quantize=quantize, progress=REPORTS[progress])
+    except (SourceError, OSError) as error:
+        fail(describe(error), progress == "json")
+
+
+def named_files(source: Path) -> dict[str, Path]:
+    """The files of a source by their names."""
+    from converters.safetensors.checkpoint import files_of
+
+    if source.is_dir():
+        return files_of(source)
+    if source.suffix == ".json":
+        return {name: Path(path) for name, path in json.loads(source.read_bytes()).items()}
+    return {source.name: source}
+
+
 @main.command("inspect")
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SRC…")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

@@ -1,0 +1,1 @@
+"""Floats to MLX's packed types, and which tensor becomes which."""
