@@ -21,6 +21,7 @@ from mlx_ollama.errors import LoadFailed
 from mlx_ollama.ipc.messages import Load
 from mlx_ollama.runner.files import ModelFiles
 from mlx_ollama.runner.formats import Formats
+from mlx_ollama.runner.images import Sight
 from mlx_ollama.runner.prompting import Prompter
 from mlx_ollama.runner.tokenizer import Tokenizer, token_text
 
@@ -39,7 +40,7 @@ class Model:
     formats: Formats
     end_tokens: frozenset[int]
     num_ctx: int
-    has_projector: bool = False
+    sight: Sight | None = None  # None: the model does not see
     key: str = ""
 
 
@@ -142,7 +143,7 @@ def text_model(load: Load, texts: Texts, loaded: LoadedModel) -> Model:
         formats=Formats(lambda: Compiler(texts.source.decode(), loaded.vocab_size, end_tokens)),
         end_tokens=end_tokens,
         num_ctx=context_window(load.num_ctx, loaded.context_length),
-        has_projector=bool(load.projectors),
+        sight=Sight(loaded.vision, tokenizer.text_of) if loaded.vision is not None else None,
         key="+".join(load.adapters),
     )
 

@@ -4,7 +4,7 @@ Runs on a text thread of the request; touches no MLX.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mlx_ollama.api.messages import Message
@@ -14,6 +14,7 @@ from mlx_ollama.ipc.messages import Chat, Generate, Rendered
 from mlx_ollama.parsers.parser import OutputParser
 from mlx_ollama.prompt.conversation import Conversation
 from mlx_ollama.runner.answer import Answer, Wanted
+from mlx_ollama.runner.images import Picture, prefix_key
 from mlx_ollama.runner.model import Model
 from mlx_ollama.runner.prompting import Speech
 from mlx_ollama.runner.sampling import max_tokens, sampling_params
@@ -33,11 +34,12 @@ NO_IMAGES = "this model does not support images"
 @dataclass(kw_only=True)
 class Prepared:
     """What goes to the engine, and the answer that its events go to. `later`: the grammar that starts when
-    thinking ends."""
+    thinking ends. `pictures`: those of the prompt, in its order; the engine's thread makes features of them."""
 
     request: Request
     answer: Answer
     later: Grammar | None = None
+    pictures: list[Picture] = field(default_factory=list)
 
     def restarted(self, number: int) -> Request | None:
         """The rest of the answer as a sequence of its own, under the grammar; None when no room is left."""
@@ -52,7 +54,7 @@ class Prepared:
 @dataclass(kw_only=True)
 class _Prompt:
     text: str
-    image_count: int = 0
+    images: list[bytes] = field(default_factory=list)
     speech: Speech | None = None  # None: raw, the answer is not parsed
     last_message: Message | None = None
 
@@ -70,11 +72,10 @@ def prepare(message: Chat | Generate, number: int, model: Model) -> Prepared | R
         return Rendered(
             id=message.id,
             prompt=_shown_context(message, model) + prompt.text,
-            image_count=prompt.image_count,
+            image_count=len(prompt.images),
         )
-    if prompt.image_count:
-        raise InvalidRequest(NO_IMAGES)
     num_ctx = window(message, model)
+    pictures = _place_pictures(prompt, model)
     ids = _ids(message, prompt, model, num_ctx)
     grammar = model.formats.grammar(message.format)
     answer = Answer(_wanted(message, prompt, ids, model, grammar), model.tokenizer, _parser(prompt))
@@ -92,9 +93,9 @@ def prepare(message: Chat | Generate, number: int, model: Model) -> Prepared | R
         end_tokens=model.end_tokens,
         grammar=None if later else grammar,
         checkpoints=_message_ends(ids, model.end_tokens),
-        key=model.key,
+        key=prefix_key(model.key, pictures),
     )
-    return Prepared(request=request, answer=answer, later=later)
+    return Prepared(request=request, answer=answer, later=later, pictures=pictures)
 
 
 # ---- prompt
@@ -104,13 +105,13 @@ def _prompt(message: Chat | Generate, model: Model) -> _Prompt:
     if isinstance(message, Chat):
         return _conversation_prompt(message, message.messages, model)
     if message.raw:
-        return _Prompt(text=message.prompt, image_count=len(message.images))
+        return _Prompt(text=message.prompt, images=message.images)
     if message.suffix:
         speech = model.prompter.of(message.prompting).infill(message.template, think=message.think)
         conversation = Conversation(
             prompt=message.prompt, suffix=message.suffix, think=message.think
         )
-        return _Prompt(text=speech.render(conversation), speech=speech)
+        return _Prompt(text=speech.render(conversation), images=message.images, speech=speech)
     return _conversation_prompt(message, message.messages, model)
 
 
@@ -128,7 +129,7 @@ def _conversation_prompt(
     text = speech.render_messages(messages)
     return _Prompt(
         text=text,
-        image_count=count_images(messages),
+        images=[image for part in messages for image in part.images],
         speech=speech,
         last_message=messages[-1] if messages else None,
     )
@@ -137,10 +138,22 @@ def _conversation_prompt(
 def _count(speech: Speech, model: Model, limit: int, messages: list[Message]) -> int:
     """Tokens of the messages' prompt; an absurdly long one is not tokenized to find out that it is too long."""
     text = speech.render_messages(messages)
-    images = count_images(messages) * TOKENS_AN_IMAGE if model.has_projector else 0
+    images = count_images(messages) * TOKENS_AN_IMAGE if model.sight is not None else 0
     if len(text) > limit * CHARACTERS_A_TOKEN:
         return len(text)
     return len(model.tokenizer.encode_prompt(text)) + images
+
+
+def _place_pictures(prompt: _Prompt, model: Model) -> list[Picture]:
+    """Put the model's own tokens in place of the images' marks; the pictures in the order of the prompt."""
+    if not prompt.images:
+        return []
+    if model.sight is None:
+        raise InvalidRequest(NO_IMAGES)
+    pictures = [model.sight.look(image) for image in prompt.images]
+    is_bare = prompt.last_message is None
+    prompt.text, placed = model.sight.place(prompt.text, pictures, is_bare=is_bare)
+    return placed
 
 
 def _shown_context(message: Chat | Generate, model: Model) -> str:
@@ -165,7 +178,8 @@ def _ids(message: Chat | Generate, prompt: _Prompt, model: Model, num_ctx: int) 
     if not ids:
         raise InvalidRequest("empty prompt")
     keep = _num_keep(message, ids, model)
-    return clipped(ids, num_ctx, keep, truncate=message.truncate, shift=message.shift)
+    truncate = message.truncate and not prompt.images  # half an image is none
+    return clipped(ids, num_ctx, keep, truncate=truncate, shift=message.shift)
 
 
 def _bounded(text: str, limit: int, may_clip: bool) -> str:

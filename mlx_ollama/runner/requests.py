@@ -11,10 +11,12 @@ import itertools
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlx_ollama.engine.sequence import Event
+from mlx_ollama.engine.engine import Engine
+from mlx_ollama.engine.sequence import Event, FaultEvent, Request
 from mlx_ollama.errors import MlxOllamaError
 from mlx_ollama.ipc.messages import (
     Chat,
@@ -39,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 TEXT_SECONDS = 2.5  # for rendering and tokenizing an ordinary request
 CHARACTERS_A_SECOND = 400_000  # what a tokenizer manages at its slowest
+IMAGE_SECONDS = 2.0  # for decoding and resizing the largest one that is allowed
 VOCABULARY_SECONDS = 10.0  # the first grammar reads the whole vocabulary
 STEPS_BEHIND = 64  # steps whose text may be due before the engine waits
 
@@ -94,8 +97,10 @@ class Requests:
         size = sum(len(part.content) for part in message.messages)
         if isinstance(message, Generate):
             size += len(message.prompt)
+        images = sum(len(part.images) for part in message.messages)
         waits = message.format and not self._model.formats.is_ready
-        return TEXT_SECONDS + size / CHARACTERS_A_SECOND + (VOCABULARY_SECONDS if waits else 0)
+        extra = IMAGE_SECONDS * images + (VOCABULARY_SECONDS if waits else 0)
+        return TEXT_SECONDS + size / CHARACTERS_A_SECOND + extra
 
     def _prepared(self, job: Job, prepared: Prepared | Rendered) -> None:
         if isinstance(prepared, Rendered):
@@ -106,7 +111,24 @@ class Requests:
                 return  # aborted meanwhile
             job.prepared, job.number = prepared, prepared.request.id
             self._running[job.number] = job
-            self._engine.post(lambda engine: engine.submit(prepared.request))
+            self._submit(prepared, prepared.request)  # before any abort can be posted
+
+    def _submit(self, prepared: Prepared, request: Request) -> None:
+        self._engine.post(lambda engine: self._hand_over(engine, prepared, request))
+
+    def _hand_over(self, engine: Engine, prepared: Prepared, request: Request) -> None:
+        """On the engine's thread, where images become features."""
+        if prepared.pictures:
+            assert self._model.sight is not None
+            try:
+                images = self._model.sight.prompt(request.ids, prepared.pictures)
+            except ValueError as error:
+                now = time.monotonic_ns()
+                fault = FaultEvent(id=request.id, message=str(error), kind="invalid")
+                self.stepped([fault], Step(now, now))
+                return
+            request = replace(request, embeddings=images)
+        engine.submit(request)
 
     def _refuse(self, job: Job, error: BaseException) -> None:
         number = job.message.id
@@ -178,8 +200,8 @@ class Requests:
             del self._running[old]
             job.number = new
             self._running[new] = job
-        self._engine.post(lambda engine: engine.stop(old))
-        self._engine.post(lambda engine: engine.submit(request))
+            self._engine.post(lambda engine: engine.stop(old))
+            self._submit(job.prepared, request)
         return []
 
     def _forget(self, jobs: list[Job]) -> None:

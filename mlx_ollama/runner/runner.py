@@ -132,6 +132,7 @@ class Runner:
             context_length=weights.context_length or model.num_ctx,
             memory=max(engine.memory().active, weights.bytes),
             parallel=parallel,
+            vision=model.sight is not None,
         )
         self._outbox.put([loaded])
         return engine

@@ -213,6 +213,10 @@ class Tokenizer:
         """The texts of all added tokens."""
         return frozenset(added.content for added in self._added.values())
 
+    def text_of(self, token: int) -> str:
+        """A token's own text, as the vocabulary spells it."""
+        return self._library.id_to_token(token) or ""
+
     def id_of(self, text: str) -> int | None:
         """The id of a token by its exact text."""
         return self._library.token_to_id(text)

@@ -32,6 +32,7 @@ from mlx_ollama.ipc.messages import (
     ToRunner,
     Vectors,
 )
+from mlx_ollama.runner.tokenizer import Tokenizer
 
 LLAMA = Path(__file__).parents[1] / "data" / "zoo" / "llama"  # made by the zoo's generator
 
@@ -226,6 +227,37 @@ def test_a_gguf_is_loaded_without_writing_anything(runner: RunnerProcess) -> Non
     request = chat("hello", options=GREEDY)
     assert text(live.answer(request)) == text(runner.answer(request))
     live.close()
+
+
+MARKS = {
+    "idefics3": "<image>",
+    "mistral3": "[IMG]",
+    "qwen3vl": "<|vision_start|><|image_pad|><|vision_end|>",
+}
+
+
+@pytest.mark.parametrize("family", MARKS)
+def test_what_is_said_about_a_picture_is_the_reference_s(family: str) -> None:
+    folder = LLAMA.parents[1] / "vision" / family
+    golden = json.loads((folder / "golden.json").read_text())
+    runner = RunnerProcess(Load(model="m", digest="d", directory=str(folder)))
+    loaded = runner.until(Loaded, Fault)[-1]
+    assert isinstance(loaded, Loaded)
+    assert loaded.vision
+    request = Generate(
+        id=0,
+        prompt=golden["text"].replace(MARKS[family], "[img-0]"),
+        raw=True,
+        images=[(folder / "image.png").read_bytes()],
+        options=Options(temperature=0, num_predict=len(golden["greedy"])),
+        logprobs=True,
+    )
+    out = runner.answer(request)
+    spoken = [bytes(entry.bytes or []) for m in out if isinstance(m, Delta) for entry in m.logprobs]
+    tokenizer = Tokenizer((folder / "tokenizer.json").read_bytes(), {})
+    assert done(out).metrics.prompt_eval_count == len(golden["input_ids"])
+    assert spoken == [tokenizer.piece(token) for token in golden["greedy"]]
+    runner.close()
 
 
 def test_it_ends_at_once_when_the_server_closes_in_mid_stream(model: Path) -> None:
