@@ -12,6 +12,7 @@ import mlx.nn as nn
 from mlx.utils import tree_flatten
 
 from mlx_ollama.engine import memory, mlx_models, model_config, vision, weights as weight_files
+from mlx_ollama.engine.adapters import InvalidAdapter, LowRank, adapt
 from mlx_ollama.engine.probe import rows_agree
 from mlx_ollama.engine.vision import names as tower_names
 from mlx_ollama.engine.vision.model import VisionModel
@@ -46,6 +47,15 @@ class LoadedModel:
     dtype: mx.Dtype
     vision: VisionModel | None = None
     steering: Steering = field(default_factory=Steering)
+
+
+def apply_adapter(loaded: LoadedModel, adapter: Mapping[str, LowRank]) -> None:
+    """Put a LoRA adapter (by module path) on a model that was just loaded. Raises LoadError."""
+    try:
+        adapt(loaded.model, adapter, loaded.dtype)
+    except InvalidAdapter as error:
+        raise LoadError(str(error)) from None
+    loaded.bytes += sum(part.down.nbytes + part.up.nbytes for part in adapter.values())
 
 
 def load_directory(path: Path, *, dense: bool | None = None) -> LoadedModel:
@@ -163,12 +173,25 @@ def _fill(
     if dense is None:
         dense = not mx.metal.is_available() and _fits_dense(config, weights)
     dtype = _compute_dtype(weights)
-    if dense:
-        weights = _dequantize(config, weights)
-    else:
-        _quantize_modules(model, config, weights)
+    weights = _rename_experts(model, weights)
+    packed = _quantized(weights)
+    unpack = [m for m in packed if dense or f"{m}.global_scale" in weights]
+    weights = _dequantize(config, weights, unpack)
+    _quantize_modules(model, config, weights)
     _put(model, _cast(model, weights, dtype))
     return dtype
+
+
+def _rename_experts(model: nn.Module, weights: Weights) -> Weights:
+    """Ollama keeps stacked experts below `experts`, most classes of mlx-lm below `switch_mlp`."""
+    flat: Any = tree_flatten(model.parameters())
+    known = {name.rpartition(".")[0] for name, _ in flat}
+
+    def renamed(name: str) -> str:
+        other = name.replace(".experts.", ".switch_mlp.")
+        return other if other.rpartition(".")[0] in known else name
+
+    return {renamed(name): array for name, array in weights.items()}
 
 
 def _build(config: dict[str, Any]) -> nn.Module:
@@ -265,22 +288,19 @@ def _fits_dense(config: dict[str, Any], weights: Weights) -> bool:
     return needed < memory.available() * 2 // 3
 
 
-def _dequantize(config: dict[str, Any], weights: Weights) -> Weights:
-    """The same weights without quantisation, in float32."""
+def _dequantize(config: dict[str, Any], weights: Weights, modules: Iterable[str]) -> Weights:
+    """The same weights with some modules' unpacked to float32."""
     plain = dict(weights)
-    for module in _quantized(weights):
-        plain[f"{module}.weight"] = mx.dequantize(
-            plain[f"{module}.weight"],
-            plain.pop(f"{module}.scales").astype(mx.float32)
-            if f"{module}.biases" in plain
-            else plain.pop(f"{module}.scales"),
-            plain.pop(f"{module}.biases").astype(mx.float32)
-            if f"{module}.biases" in plain
-            else None,
-            **_settings(config, module, weights),
-        ).astype(mx.float32)
-        if f"{module}.global_scale" in plain:
-            plain[f"{module}.weight"] *= plain.pop(f"{module}.global_scale").astype(mx.float32)
+    for module in modules:
+        weight, scales = plain[f"{module}.weight"], plain.pop(f"{module}.scales")
+        biases = plain.pop(f"{module}.biases", None)
+        if biases is not None:
+            scales, biases = scales.astype(mx.float32), biases.astype(mx.float32)
+        settings = _settings(config, module, weights)
+        unpacked = mx.dequantize(weight, scales, biases, **settings).astype(mx.float32)
+        # mlx's layers know no global scale.
+        factor = plain.pop(f"{module}.global_scale", None)
+        plain[f"{module}.weight"] = unpacked if factor is None else unpacked * factor
     return plain
 
 

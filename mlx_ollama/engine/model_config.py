@@ -72,6 +72,8 @@ def check(config: Any) -> dict[str, Any]:
     check_numbers(config)
     _check_layer_types(config)
     check_quantization(config.get("quantization"))
+    if "num_local_experts" in config:  # transformers 5's one name for it
+        config.setdefault("num_experts", config["num_local_experts"])
     return _flatten_rope(config)
 
 

@@ -19,7 +19,7 @@ from mlx_ollama.engine.loader import (
     load_stream,
     load_tensors,
 )
-from tests.unit.engine.tiny import BASE, request, run
+from tests.unit.engine.tiny import BASE, CONFIGS, request, run
 
 CONFIG: dict[str, Any] = {"model_type": "llama", **BASE, "hidden_size": 64, "head_dim": 16}
 PROMPT = request(0, [5, 6, 7, 8], max_tokens=16)
@@ -109,6 +109,32 @@ def test_biases_of_layers_are_not_taken_for_companions(tmp_path: Path) -> None:
     loaded = load_tensors(stored, {"config.json": tmp_path / "config"})
     layers: Any = loaded.model.layers
     assert "bias" in layers[0].self_attn.q_proj
+
+
+def test_stacked_experts_are_found_under_ollamas_name(tmp_path: Path) -> None:
+    config = {"model_type": "qwen3_moe", **BASE, **CONFIGS["qwen3_moe"]}
+    mx.random.seed(1)
+    flat: Any = tree_flatten(mlx_models.build(config).parameters())
+    tensors = {name.replace(".switch_mlp.", ".experts."): array for name, array in flat}
+    assert any(".experts.gate_proj.weight" in name for name in tensors)
+    (tmp_path / "config").write_text(json.dumps(config))
+    loaded = load_tensors(blobs(tmp_path, tensors, ""), {"config.json": tmp_path / "config"})
+    assert answer(loaded) == answer(load_stream(config, flat))
+
+
+def test_global_scales_multiply_what_they_scale(tmp_path: Path) -> None:
+    config, tensors = quantized()
+    tensors = dict(tensors)
+    module = "model.layers.0.mlp.up_proj"
+    plain = load_directory(write(tmp_path / "plain", config, tensors), dense=False)
+    halved = {**tensors, f"{module}.global_scale": mx.array(0.5)}
+    loaded = load_directory(write(tmp_path / "halved", config, halved), dense=False)
+    whole, half = (dict(tree_flatten(m.model.parameters())) for m in (plain, loaded))
+    settings = config["quantization"]
+    unpacked = mx.dequantize(
+        whole[f"{module}.weight"], whole[f"{module}.scales"], whole[f"{module}.biases"], **settings
+    )
+    assert mx.allclose(half[f"{module}.weight"], unpacked * 0.5, atol=1e-5)
 
 
 # ---- what is refused
