@@ -141,7 +141,7 @@ class Http:
             raise UpstreamError("redirect not allowed")
 
     def _pool(self, url: SplitResult) -> httpcore.AsyncConnectionPool:
-        proxy = _proxy(url)
+        proxy = proxy_of(url)
         pool = self._pools.get(proxy)
         if pool is None:
             common: dict[str, Any] = {
@@ -198,7 +198,7 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, (parts.hostname or "").lower(), port
 
 
-def _proxy(url: SplitResult) -> str:
+def proxy_of(url: SplitResult) -> str:
     """The proxy that the environment (or macOS) says for a URL, "" for none."""
     host = url.hostname or ""
     if urllib.request.proxy_bypass(f"{host}:{url.port}" if url.port else host):

@@ -7,7 +7,7 @@ import fcntl
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol, Self
@@ -65,18 +65,23 @@ class Partial:
         self.parts: list[Part] = []
 
     def __enter__(self) -> Self:
-        with writing(self._folder, self.size):
+        with ExitStack() as undo, writing(self._folder, self.size):
             make_folder(self._folder)
             self._data = _open(self._data_path)
+            undo.callback(os.close, self._data)
             self._record = _open(self._record_path)
-            try:
-                fcntl.flock(self._record, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.close()
-                raise UpstreamError("another process is downloading this already") from None
+            undo.callback(os.close, self._record)
+            self._lock()
             if not self._restore():
                 self._begin()
+            undo.pop_all()
         return self
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._record, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UpstreamError("another process is downloading this already") from None
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import socket
+import ssl as ssl_module
 import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -121,7 +122,9 @@ def head_of(answer: Answer) -> bytes:
 
 
 @asynccontextmanager
-async def serving(handle: Handle) -> AsyncGenerator[str, None]:
+async def serving(
+    handle: Handle, ssl: ssl_module.SSLContext | None = None
+) -> AsyncGenerator[str, None]:
     """Serve until the end; `handle` says whether the connection goes on. Yields `host:port`."""
     open_tasks: set[asyncio.Task[None]] = set()
 
@@ -140,7 +143,7 @@ async def serving(handle: Handle) -> AsyncGenerator[str, None]:
             open_tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=ssl)
     host, port = server.sockets[0].getsockname()
     try:
         yield f"{host}:{port}"
@@ -164,14 +167,14 @@ class FakeRegistry:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["FakeRegistry", None]:
-        async with serving(self._handle) as self.host:
+        async with serving(self.handle) as self.host:
             yield self
 
     def paths(self, part: str = "") -> list[str]:
         """Paths of the requests so far that contain `part`."""
         return [request.path for request in self.requests if part in request.path]
 
-    async def _handle(self, request: Request, writer: Writer) -> bool:
+    async def handle(self, request: Request, writer: Writer) -> bool:
         self.requests.append(request)
         answer = self.say(request) or self._answer(request)
         writer.write(head_of(answer) + (b"" if request.method == "HEAD" else answer.body))
