@@ -6,6 +6,7 @@ Terms: a plain dict is a Go map (keys come out sorted), `Object` a struct or an 
 
 import base64
 import math
+from collections.abc import Sequence
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -121,6 +122,8 @@ def _encode(value: Any, pieces: list[str], escape_html: bool, separators: tuple[
             _encode(item, pieces, escape_html, separators)
             separator = separators[0]
         pieces.append("{}" if separator == "{" else "}")
+    elif not isinstance(value, Sequence):
+        raise ValueError(f"unsupported type: {type(value).__name__}")
     else:
         separator = "["
         for item in value:

@@ -29,9 +29,9 @@ _FIELD = re.compile(r"\{[^{}]*\}")
 class Budget:
     """What a rendering has left."""
 
-    def __init__(self) -> None:
-        self.steps = MAX_STEPS
-        self.made = MAX_MADE
+    def __init__(self, share: float = 1) -> None:
+        self.steps = int(MAX_STEPS * share)
+        self.made = int(MAX_MADE * share)
 
     def step(self, count: int = 1) -> None:
         self.steps -= count
@@ -67,9 +67,9 @@ class Budget:
 _current: ContextVar[Budget] = ContextVar("budget")
 
 
-def with_budget(render: Callable[[], str]) -> str:
-    """Runs a rendering on a budget of its own."""
-    token = _current.set(Budget())
+def with_budget(render: Callable[[], str], share: float = 1) -> str:
+    """Runs a rendering on a budget of its own, or on a share of what one may use."""
+    token = _current.set(Budget(share))
     try:
         return render()
     finally:

@@ -19,6 +19,7 @@ from mlx_ollama.prompt.jinja_sandbox import BoundedEnvironment, new_environment
 MAX_SOURCE = 1 << 20  # characters
 MAX_TOKENS = 50_000  # of Jinja's lexer; the largest real template has about 5,000
 MAX_DATE_FORMAT = 256
+PROBE_SHARE = 0.02  # of a rendering's budget, to see what a template does with one message
 _CONTINUES_HERE = "\ue000continues-here\ue001 "  # after the text of an answer that is to go on
 
 
@@ -124,10 +125,13 @@ class JinjaTemplate:
         return not self._shows(as_text, probe) and self._shows(as_parts, probe)
 
     def _shows(self, message: dict[str, Any], text: str) -> bool:
+        """Whether the text comes out, and not only as part of its list's own printing."""
+        values = {"messages": [message], "add_generation_prompt": True}
         try:
-            return text in self._run({"messages": [message], "add_generation_prompt": True}, None)
+            shown = self._run(values, None, PROBE_SHARE)
         except TemplateError:
             return False
+        return text in shown and f"'{text}'" not in shown
 
     def render(self, conversation: Conversation, **variables: Any) -> str:
         """The prompt, open for the answer; a last message of the assistant is left to be continued.
@@ -155,7 +159,7 @@ class JinjaTemplate:
             return opened + _content_text(last)
         return head if tail.startswith(" ") else head.rstrip()
 
-    def _run(self, values: dict[str, Any], now: datetime | None) -> str:
+    def _run(self, values: dict[str, Any], now: datetime | None, share: float = 1) -> str:
         template = self._choose(values)
         moment = now or datetime.now().astimezone()
         known: dict[str, Any] = {
@@ -165,7 +169,7 @@ class JinjaTemplate:
             "strftime_now": lambda form: moment.strftime(str(form)[:MAX_DATE_FORMAT]),
         }
         try:
-            return with_budget(lambda: template.render(known | self._tokens | values))
+            return with_budget(lambda: template.render(known | self._tokens | values), share)
         except Exception as error:  # noqa: BLE001 - a template may raise anything
             raise TemplateError(_reason(error)) from None
 

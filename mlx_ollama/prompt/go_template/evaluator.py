@@ -5,7 +5,7 @@ from mlx_ollama.prompt.go_strconv import quote, well_formed
 from mlx_ollama.prompt.go_template.expressions import Expressions, Program
 from mlx_ollama.prompt.go_template.formatting import sprint
 from mlx_ollama.prompt.go_template.functions import printable
-from mlx_ollama.prompt.go_template.limits import MAX_TEMPLATE_DEPTH, Limits
+from mlx_ollama.prompt.go_template.limits import CALL_STEPS, MAX_TEMPLATE_DEPTH, Limits
 from mlx_ollama.prompt.go_template.nodes import (
     ActionNode,
     BranchNode,
@@ -110,6 +110,7 @@ class _Template(Expressions):
             raise self._error(f"template {quote(node.name)} not defined")
         if self._depth >= MAX_TEMPLATE_DEPTH:
             raise self._error("exceeded maximum template depth (100000)")
+        self._limits.step(CALL_STEPS)
         value = INVALID if node.pipe is None else self._pipeline(dot, node.pipe)
         inner = _Template(self._program, node.name, value, self._limits)
         inner.run(value, self._output, self._depth + 1)

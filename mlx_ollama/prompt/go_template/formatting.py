@@ -1,14 +1,10 @@
-"""Go's fmt: Sprint, Sprintln and Sprintf over `Value`s. Source: the documentation of package fmt.
-
-`Printer` holds the text so far and the flags of the verb at hand; its length is bounded.
-"""
+"""Go's fmt: Sprint, Sprintln and Sprintf over `Value`s. Source: the documentation of package fmt."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from mlx_ollama.prompt.conversation import TemplateError
-from mlx_ollama.prompt.go_strconv import encode, format_float, quote, quote_rune
+from mlx_ollama.prompt.go_strconv import encode, quote
+from mlx_ollama.prompt.go_template.number_printer import NumberPrinter
 from mlx_ollama.prompt.go_template.values import (
     INVALID,
     Kind,
@@ -18,7 +14,6 @@ from mlx_ollama.prompt.go_template.values import (
     sorted_entries,
 )
 
-MAX_TEXT = 4 << 20  # characters one call may make
 _STRING_VERBS = "vsxXq"
 
 
@@ -53,50 +48,13 @@ def format_value(data: Any, verb: str = "v") -> str:
     return printer.text
 
 
-@dataclass
-class Flags:
-    """Of one verb; width and precision None where absent."""
-
-    width: int | None = None
-    precision: int | None = None
-    minus: bool = False
-    plus: bool = False
-    sharp: bool = False
-    space: bool = False
-    zero: bool = False
-    plus_v: bool = False
-    sharp_v: bool = False
-
-
-class Printer:
+class Printer(NumberPrinter):
     """`subject` is the value a wrong verb reports; `erroring` while it does so, when methods are not called."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
-        self._length = 0
-        self.flags = Flags()
+        super().__init__()
         self._subject = INVALID
         self._erroring = False
-
-    @property
-    def text(self) -> str:
-        return "".join(self._pieces)
-
-    def write(self, text: str) -> None:
-        self._length += len(text)
-        if self._length > MAX_TEXT:
-            raise TemplateError(f"formatted text is longer than {MAX_TEXT} characters")
-        self._pieces.append(text)
-
-    # ---- padding
-
-    def pad(self, text: str, *, zero: bool | None = None) -> None:
-        flags = self.flags
-        missing = (flags.width or 0) - len(text)
-        if missing > 0:
-            blank = "0" if (flags.zero if zero is None else zero) and not flags.minus else " "
-            text = text + " " * missing if flags.minus else blank * missing + text
-        self.write(text)
 
     # ---- values
 
@@ -248,90 +206,6 @@ class Printer:
         else:
             self._bad_verb(verb)
 
-    def _integer(self, value: int, verb: str, *, unsigned: bool = False) -> None:
-        bases = {"v": 10, "d": 10, "b": 2, "o": 8, "O": 8, "x": 16, "X": 16}
-        if verb == "v" and self.flags.sharp_v and unsigned:
-            self.write(f"0x{value:x}")
-        elif verb in bases:
-            self._digits(value, bases[verb], verb)
-        elif verb == "c":
-            self.pad(_rune(value))
-        elif verb == "q":
-            rune = _rune(value)
-            self.pad(f"'{quote_rune(rune, chr(39), ascii_only=self.flags.plus)}'")
-        elif verb == "U":
-            self._unicode(value)
-        else:
-            self._bad_verb(verb)
-
-    def _digits(self, value: int, base: int, verb: str) -> None:
-        flags = self.flags
-        if flags.precision == 0 and value == 0:
-            return self.write(" " * (flags.width or 0))
-        least = flags.precision or 0
-        signed = value < 0 or flags.plus or flags.space
-        if flags.precision is None and flags.zero and not flags.minus and flags.width:
-            least = flags.width - signed
-        digits = format(abs(value), {2: "b", 8: "o", 10: "d", 16: "x"}[base]).rjust(least, "0")
-        digits = self._prefix(base, digits) + digits
-        if verb == "O":
-            digits = "0o" + digits
-        if verb == "X":
-            digits = digits.upper()
-        sign = "-" if value < 0 else "+" if flags.plus else " " if flags.space else ""
-        return self.pad(sign + digits, zero=False)
-
-    def _prefix(self, base: int, digits: str) -> str:
-        if not self.flags.sharp or (base == 8 and digits.startswith("0")):
-            return ""
-        return {2: "0b", 8: "0", 16: "0x"}.get(base, "")
-
-    def _unicode(self, value: int) -> None:
-        code = value & 0xFFFFFFFFFFFFFFFF
-        text = f"U+{code:0{max(self.flags.precision or 4, 4)}X}"
-        if self.flags.sharp and code <= 0x10FFFF and chr(code).isprintable():
-            text += f" '{chr(code)}'"
-        self.pad(text, zero=False)
-
-    def _float(self, value: float, verb: str) -> None:
-        if verb in "vbgGxX":
-            self._float_digits(value, "g" if verb == "v" else verb, -1)
-        elif verb in "feEF":
-            self._float_digits(value, verb, 6)
-        else:
-            self._bad_verb(verb)
-
-    def _float_digits(self, value: float, style: str, precision: int) -> None:
-        flags = self.flags
-        if flags.precision is not None:
-            precision = flags.precision
-        text = format_float(value, style, precision)
-        sign, digits = (text[0], text[1:]) if text[0] in "+-" else ("+", text)
-        if flags.space and sign == "+" and not flags.plus:
-            sign = " "
-        if digits in ("Inf", "NaN"):
-            bare = digits == "NaN" and not flags.space and not flags.plus
-            return self.pad(digits if bare else sign + digits, zero=False)
-        if flags.sharp and style != "b":
-            digits = _with_point(digits, style, precision)
-        if not flags.plus and sign == "+":
-            return self.pad(digits)
-        if flags.zero and not flags.minus and (flags.width or 0) > len(digits) + 1:
-            return self.write(sign + digits.rjust((flags.width or 0) - 1, "0"))
-        return self.pad(sign + digits)
-
-    def _complex(self, value: complex, verb: str) -> None:
-        if verb not in "vbgGxXfFeE":
-            return self._bad_verb(verb)
-        plus = self.flags.plus
-        self.write("(")
-        self._float(value.real, verb)
-        self.flags.plus = True
-        self._float(value.imag, verb)
-        self.write("i)")
-        self.flags.plus = plus
-        return None
-
     def _string(self, text: str, verb: str) -> None:
         if verb == "s" or (verb == "v" and not self.flags.sharp_v):
             self.pad(text[: self.flags.precision])
@@ -386,26 +260,3 @@ def _fits_back_quotes(character: str) -> bool:
     if character < " ":
         return character == "\t"
     return character not in "`\x7f\ufeff" and not "\ud800" <= character <= "\udfff"
-
-
-def _rune(value: int) -> str:
-    if not 0 <= value <= 0x10FFFF or 0xD800 <= value < 0xE000:
-        return "\ufffd"
-    return chr(value)
-
-
-def _with_point(digits: str, style: str, precision: int) -> str:
-    """The `#` flag: always a point, and for %g the trailing zeros that precision asks for."""
-    mantissa, letter, exponent = digits, "", ""
-    for mark in "eEpP":
-        if mark in digits and not (mark in "eE" and style in "xX"):
-            mantissa, letter, exponent = (
-                *digits.partition(mark)[:1],
-                mark,
-                digits.partition(mark)[2],
-            )
-    wanted = 6 if precision < 0 else precision
-    missing = wanted - len(mantissa.replace(".", "").lstrip("0")) if style in "gGx" else 0
-    if "." not in mantissa:
-        mantissa += "."
-    return mantissa + "0" * max(missing, 0) + letter + exponent

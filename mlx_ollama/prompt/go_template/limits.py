@@ -3,6 +3,7 @@
 from mlx_ollama.prompt.conversation import TemplateError
 
 MAX_STEPS = 1_000_000
+CALL_STEPS = 5  # what running another template costs
 MAX_OUTPUT = 4 << 20  # characters of the result
 MAX_MADE = 8 << 20  # characters of all strings that functions made
 MAX_VARIABLES = 1000  # visible at once
@@ -17,8 +18,8 @@ class Limits:
         self.output = MAX_OUTPUT
         self.made = MAX_MADE
 
-    def step(self) -> None:
-        self.steps -= 1
+    def step(self, count: int = 1) -> None:
+        self.steps -= count
         if self.steps < 0:
             raise TemplateError(f"template takes more than {MAX_STEPS} steps")
 

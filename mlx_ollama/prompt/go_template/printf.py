@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from mlx_ollama.prompt.go_template.formatting import Flags, Printer
+from mlx_ollama.prompt.go_template.formatting import Printer
+from mlx_ollama.prompt.go_template.number_printer import Flags
 from mlx_ollama.prompt.go_template.values import Kind, Value
 
 _TOO_LARGE = 1_000_000  # Go takes no width or precision beyond
