@@ -100,6 +100,8 @@ def load_directory(path: Path) -> dict[str, mx.array]:
 QUANT_TYPES = {
     "int4": ("affine", 4, 64), "int8": ("affine", 8, 64), "nvfp4": ("nvfp4", 4, 16),
     "mxfp4": ("mxfp4", 4, 32), "mxfp8": ("mxfp8", 8, 32),
+    # Ollama never writes these; our imports of MLX's own directories do.
+    "int2": ("affine", 2, 64), "int3": ("affine", 3, 64), "int5": ("affine", 5, 64), "int6": ("affine", 6, 64),
 }  # fmt: skip
 
 
