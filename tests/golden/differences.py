@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from posixpath import commonprefix
 from typing import Any, NamedTuple
 
 from mlx_ollama.parsers.parser import Parsed
@@ -101,9 +102,9 @@ _TAG = re.compile(r"<[^<>]*>|\[[A-Z_]+\]")
 def _inserted(more: str, less: str) -> str | None:
     """The one piece that `more` has and `less` lacks, white space at its edges aside; None when that is not all."""
     less = less.rstrip() if more.startswith(less.rstrip()) else less
-    start = next((n for n, (a, b) in enumerate(zip(more, less, strict=False)) if a != b), len(less))
+    start = len(commonprefix([more, less]))
     tail = less[start:]
-    if not more.endswith(tail):
+    if len(more) < len(less) or not more.endswith(tail):
         return None
     return more[start : len(more) - len(tail)]
 
@@ -191,7 +192,8 @@ def nameless_call(case: Case) -> bool:
     good = [call for call in case.theirs.calls if re.fullmatch(r"[\w.\-]+", call[2])]
     if len(good) == len(case.theirs.calls):
         return False
-    return _adds_call(replace(case, theirs=replace(case.theirs, calls=good)))
+    case = replace(case, theirs=replace(case.theirs, calls=good))
+    return _adds_call(case) or text_in_call(case)
 
 
 def text_in_call(case: Case) -> bool:
@@ -277,13 +279,6 @@ def cut_string(case: Case) -> bool:
         and text.count('<|"|>') % 2 == 1
         and len(case.ours.calls) == len(case.theirs.calls) - 1
     )
-
-
-def words_after_value(case: Case) -> bool:
-    """Words after the last argument: the reference makes them part of the name; to us it is text."""
-    text = _inserted(case.ours.content, case.theirs.content) or ""
-    named = any(" " in call[2] for call in case.theirs.calls)
-    return case.kind.startswith("glm") and not case.error and _is_call(text) and named
 
 
 def wrong_name(case: Case) -> bool:
@@ -381,7 +376,7 @@ RULES: dict[str, Callable[[Case], bool]] = {
     for rule in (
         kept_end, text_for_error, other_split, blanks_of_split, blanks_beside_calls, mangled_arguments, dropped_call,
         nameless_call, text_in_call, text_after_call, text_without_header, cut_arguments, cut_string,
-        words_after_value, wrong_name, tag_in_value, read_call,
+        wrong_name, tag_in_value, read_call,
     )
 }  # fmt: skip
 
