@@ -54,7 +54,7 @@ class Engine:
     """`parallel`: rows at once (1 when the model's caches cannot stand side by side).
 
     `memory_limit`: bytes this process may use, 0: find out. `prefix_bytes`: budget of the prefix cache,
-    None: half of what the weights leave free. `target_gap`: seconds between two tokens of a stream
+    None: a quarter of what the weights leave free. `target_gap`: seconds between two tokens of a stream
     while another's prompt is prefilled.
     """
 
@@ -70,7 +70,7 @@ class Engine:
         self.parallel = parallel if model.batchable else 1
         self._model = model
         self._budget = memory.Budget.of(model, memory_limit)
-        room = self._budget.room // 2 if prefix_bytes is None else prefix_bytes
+        room = self._budget.prefixes if prefix_bytes is None else prefix_bytes
         self._prefill = prefill.Prefill(model.model, model.steering, PrefixCache(room))
         batch = Batch(model.model, model.steering, model.vocab_size)
         self._decoder = Decoder(batch, model.vocab_size, self._take, self._fault)

@@ -1,7 +1,10 @@
 """Logits before sampling: penalties and masks; and log-probabilities of what the model itself said."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 import mlx.core as mx
 
@@ -64,9 +67,22 @@ def _penalise(
     return mx.where(counts > 0, penalised, logits)
 
 
-@mx.compile
 def apply_mask(logits: mx.array, mask: mx.array) -> mx.array:
     """`mask` (rows, ceil(vocab / 32)) uint32, a bit a token, set where it may come next."""
+    if mx.metal.is_available():
+        return _metal_mask()(logits, mask)
+    return _expanded_mask(logits, mask)
+
+
+@cache
+def _metal_mask() -> Callable[[mx.array, mx.array], mx.array]:
+    """llguidance's kernel: one pass, where plain operations expand every bit."""
+    kernel: Any = import_module("llguidance.mlx").apply_token_bitmask_kernel
+    return kernel
+
+
+@mx.compile
+def _expanded_mask(logits: mx.array, mask: mx.array) -> mx.array:
     bits = (mask[..., None] >> mx.arange(32, dtype=mx.uint32)) & 1
     bits = bits.reshape(mask.shape[0], -1)
     width = logits.shape[-1]

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import mlx.core as mx
 
@@ -58,6 +58,8 @@ TRANSIENT_SHARE = 8
 class Budget:
     """`room`: bytes for caches and what computing needs, the weights and a reserve taken off."""
 
+    MAX_PREFIXES: ClassVar[int] = 8 << 30
+
     room: int
     row: RowCache  # of one token, to ask what more would cost
     heads: int
@@ -65,13 +67,18 @@ class Budget:
     @classmethod
     def of(cls, model: "LoadedModel", limit: int) -> "Budget":
         """Also sets MLX's limits. `limit` 0: what the machine recommends."""
-        limit = min(limit or total(), total())
+        limit = min(limit or total(), total(), available() + model.bytes)
         apply_limits(limit - reserve(limit))
         row = RowCache(model.model)
         mx.eval(model.model(mx.array([[0]]), cache=row.layers))
         row.length = 1
         room = max(limit - reserve(limit) - model.bytes, 0)
         return cls(room=room, row=row, heads=model.config["num_attention_heads"])
+
+    @property
+    def prefixes(self) -> int:
+        """Bytes for stored prefixes; live rows may take them back."""
+        return min(self.room // 4, self.MAX_PREFIXES)
 
     def expected(self, sequence: Sequence) -> int:
         """Bytes that a sequence's cache may come to hold."""
