@@ -7,6 +7,8 @@ from typing import Any
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from litestar.response import Response
 from litestar.types import ASGIApp
 
@@ -36,10 +38,18 @@ DISCONNECTED = "client disconnected prematurely"  # Litestar's words while it st
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 
+class _MsgspecOnly(Litestar):
+    """Without the plugins for pydantic and attrs, which cost 13 MB wherever those happen to be installed."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
+
+
 def create_app(services: Services, lifespan: Lifespan | None = None) -> ASGIApp:
     """The whole HTTP side. `lifespan` starts and ends what the services need."""
     settings = services.settings
-    app = Litestar(
+    app = _MsgspecOnly(
         [
             _router(INFERENCE, settings.max_body),
             _router(MANAGEMENT, settings.max_management_body),
