@@ -1,6 +1,8 @@
 """A model made from one that is here: its layers and configuration are inherited."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import asdict
@@ -10,24 +12,59 @@ from mlx_ollama.create.adapters import add_adapters
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.quantization import check_source
+from mlx_ollama.create.tensors import add_tensors
 from mlx_ollama.errors import InvalidRequest
+from mlx_ollama.store import threads
 from mlx_ollama.store.model import Model
 from mlx_ollama.store.store import Store
 
+_WEIGHTS = ("model", "projector", "adapter", "tensor", "json", "draft")
 
-def from_model(draft: Draft, wanted: Wanted, store: Store) -> Iterator[Progress]:
-    """All layers of the base, each marked with its name. Blocks."""
+
+async def from_model(draft: Draft, wanted: Wanted, store: Store) -> AsyncGenerator[Progress]:
+    """All layers of the base, each marked with its name; with `quantize` its weights are made anew."""
     assert wanted.base is not None
-    base = store.resolve(wanted.base)
-    if wanted.quantize and wanted.quantize != base.config.file_type.upper():
-        check_source(base.config.file_type)
-        raise InvalidRequest(f"quantizing to {wanted.quantize} is not supported yet")
-    inherit_config(draft, base)
-    draft.parameters |= base.parameters
+    name = wanted.base
+    base = await threads.run(lambda: store.resolve(name))
+    without: tuple[str, ...] = ("params",)  # written anew with what the request adds
+    draft.parameters |= await threads.run(lambda: base.parameters)
+    if needs_quantizing(wanted, base):
+        without = ("params", *_WEIGHTS)
+        status = f"quantizing {base.config.file_type} model to {wanted.quantize}"
+        lines = add_tensors(draft, source_files(base), status, wanted.quantize)
+        async with aclosing(lines):
+            async for line in lines:
+                yield line
+        inherit_words(draft, base)
+    else:
+        inherit_config(draft, base)
+    for line in await threads.run(lambda: list(_inherited(draft, wanted, base, without))):
+        yield line
+
+
+def needs_quantizing(wanted: Wanted, base: Model) -> bool:
+    """Whether other weights are asked for than the base has; then its own must be floats."""
+    if not wanted.quantize or wanted.quantize == base.config.file_type.upper():
+        return False
+    check_source(base.config.file_type)
+    if base.projectors or base.adapters:
+        raise InvalidRequest("quantizing a model with a projector or adapter is not supported yet")
+    return True
+
+
+def source_files(base: Model) -> dict[str, Path]:
+    """The weights of a model as the files of a source."""
+    if not base.tensors:
+        return {f"{number}.gguf": path for number, path in enumerate(base.weights)}
+    return base.files | {f"{name}.safetensors": path for name, path in base.tensors.items()}
+
+
+def _inherited(
+    draft: Draft, wanted: Wanted, base: Model, without: tuple[str, ...]
+) -> Iterator[Progress]:
     for layer in base.manifest.layers:
-        if layer.kind == "params":
-            continue  # written anew with what the request adds
-        yield draft.add(msgspec.structs.replace(layer, from_=base.short_name))
+        if layer.kind not in without:
+            yield draft.add(msgspec.structs.replace(layer, from_=base.short_name))
     yield from add_adapters(draft, wanted.request.adapters)
 
 
@@ -38,3 +75,9 @@ def inherit_config(draft: Draft, base: Model) -> None:
     draft.config.update(given)
     families = base.config.model_families or []
     draft.config["model_families"] = [*given.get("model_families", ()), *families] or None
+
+
+def inherit_words(draft: Draft, base: Model) -> None:
+    """Of a base whose weights are made anew only what is said about prompts and answers."""
+    draft.config["renderer"] = base.config.renderer
+    draft.config["parser"] = base.config.parser

@@ -5,8 +5,12 @@ is. The stop strings are those that Ollama gives models of the same turn format.
 """
 
 import re
+from collections.abc import Iterator
 
 from msgspec import Struct
+
+from mlx_ollama.api.models import Progress
+from mlx_ollama.create.draft import Draft
 
 
 class TurnFormat(Struct, frozen=True):
@@ -61,3 +65,16 @@ def is_plain(form: TurnFormat, chat_template: str) -> bool:
     compact = re.sub(r"\\n", "\n", chat_template).replace('"', "'")
     compact = re.sub(r"[ \t]+", "", compact).strip()
     return form.jinja is not None and form.jinja.fullmatch(compact) is not None
+
+
+def add_turn_format(draft: Draft, chat_template: object, *, keeps_own: bool) -> Iterator[Progress]:
+    """What the chat template implies: where turns end and, if it is a plain one, an equal template.
+
+    `keeps_own`: the request has a template of its own, or the base had.
+    """
+    if not isinstance(chat_template, str) or (form := detect(chat_template)) is None:
+        return
+    if is_plain(form, chat_template) and not keeps_own:
+        yield Progress(status=f"using autodetected template {form.name}")
+        draft.add_content("template", form.template.encode())
+    draft.parameters["stop"] = list(form.stop)

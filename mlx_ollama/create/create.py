@@ -78,7 +78,7 @@ async def _build(
     made = (
         from_files(draft, wanted, conversions)
         if wanted.base is None
-        else threads.in_thread(from_model(draft, wanted, store))
+        else from_model(draft, wanted, store)
     )
     for step in (made, threads.in_thread(_additions(draft, wanted))):
         async with aclosing(step) as lines:

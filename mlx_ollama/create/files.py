@@ -1,35 +1,28 @@
 """A model made from uploaded files."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from functools import partial
 
-from converters.inventory import Inventory
 from mlx_ollama.api.models import Progress
 from mlx_ollama.conversion import Conversions, Source
-from mlx_ollama.create import gguf
+from mlx_ollama.create import gguf, tensors
 from mlx_ollama.create.adapters import add_adapters
-from mlx_ollama.create.chat_templates import detect, is_plain
+from mlx_ollama.create.chat_templates import add_turn_format
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.quantization import check_source
 from mlx_ollama.errors import CorruptData, InvalidRequest, MlxOllamaError
 from mlx_ollama.ipc.messages import Load, Progress as Converted
+from mlx_ollama.store import threads
 from mlx_ollama.store.blobs import Blobs
-from mlx_ollama.store.threads import in_thread
 
 log = logging.getLogger(__name__)
 
-REFUSED = (
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".npy",
-    ".npz",
-    ".pkl",
-)  # most of them pickles, which run code
+CONVERTING = "converting model"
+# Most of them pickles, which run code.
+REFUSED = (".bin", ".pt", ".pth", ".ckpt", ".npy", ".npz", ".pkl")
 
 
 async def from_files(
@@ -37,25 +30,85 @@ async def from_files(
 ) -> AsyncGenerator[Progress]:
     """Layers of the files that a request names, checked and converted. `InvalidRequest` for bad ones."""
     files = wanted.request.files or {}
-    kind = await asyncio.to_thread(kind_of, draft.blobs, files)
-    if kind == "safetensors":
-        yield Progress(status="converting model")
-        raise InvalidRequest("importing safetensors is not supported yet")
+    if await threads.run(lambda: kind_of(draft.blobs, files)) == "safetensors":
+        made = _from_checkpoint(draft, wanted, files)
+    else:
+        made = _from_gguf(draft, wanted, conversions)
+    async with aclosing(made) as lines:
+        async for line in lines:
+            yield line
+    for line in await threads.run(lambda: list(add_adapters(draft, wanted.request.adapters))):
+        yield line
+
+
+async def _from_checkpoint(
+    draft: Draft, wanted: Wanted, files: dict[str, str]
+) -> AsyncGenerator[Progress]:
+    yield Progress(status=CONVERTING)
+    blobs = draft.blobs
+    paths = await threads.run(
+        lambda: {n: gguf.blob_path(blobs, text)[1] for n, text in files.items()}
+    )
+    lines = tensors.add_tensors(draft, paths, CONVERTING, wanted.quantize)
+    async with aclosing(tensors.with_turns(draft, lines, wanted)) as lines:
+        async for line in lines:
+            yield line
+
+
+async def _from_gguf(
+    draft: Draft, wanted: Wanted, conversions: Conversions | None
+) -> AsyncGenerator[Progress]:
     found: list[gguf.Found] = []
-    for text in files.values():
+    for text in (wanted.request.files or {}).values():
         yield Progress(status="parsing GGUF")
-        found.append(await asyncio.to_thread(gguf.read_gguf, draft.blobs, text))
-    sources = await asyncio.to_thread(gguf.sort_sources, draft.blobs, found)
-    check_quantize(wanted, sources.model())
+        found.append(await threads.run(partial(gguf.read_gguf, draft.blobs, text)))
+    sources = await threads.run(lambda: gguf.sort_sources(draft.blobs, found))
+    if needs_quantizing(wanted, sources):
+        made = _quantized(draft, wanted, sources)
+    else:
+        made = _as_it_is(draft, wanted, sources, conversions)
+    async with aclosing(made) as lines:
+        async for line in lines:
+            yield line
+
+
+def needs_quantizing(wanted: Wanted, sources: gguf.Sources) -> bool:
+    """Whether other weights are asked for than the file has; then they must be floats."""
+    model = sources.model()
+    if not wanted.quantize or model is None or wanted.quantize == model.file_type.upper():
+        return False
+    check_source(model.file_type)
+    if sources.projectors:
+        raise InvalidRequest("quantizing a model with a projector is not supported yet")
+    return True
+
+
+async def _quantized(
+    draft: Draft, wanted: Wanted, sources: gguf.Sources
+) -> AsyncGenerator[Progress]:
+    model = sources.model()
+    assert model is not None
+    files = {f"{number}.gguf": path for number, path in enumerate(model.files)}
+    status = f"quantizing {model.file_type} model to {wanted.quantize}"
+    lines = tensors.add_tensors(draft, files, status, wanted.quantize)
+    async with aclosing(tensors.with_turns(draft, lines, wanted)) as lines:
+        async for line in lines:
+            yield line
+
+
+async def _as_it_is(
+    draft: Draft, wanted: Wanted, sources: gguf.Sources, conversions: Conversions | None
+) -> AsyncGenerator[Progress]:
+    """The GGUF itself is kept."""
     yield Progress(status=gguf.VERIFYING)
-    async with aclosing(in_thread(gguf.canonicalise(draft.blobs, sources))) as lines:
+    async with aclosing(threads.in_thread(gguf.canonicalise(draft.blobs, sources))) as lines:
         async for line in lines:
             yield line
     if conversions is not None and sources.model() is not None:
         async with aclosing(_convert(draft, wanted, sources, conversions)) as lines:
             async for line in lines:
                 yield line
-    for line in await asyncio.to_thread(lambda: list(_layers(draft, wanted, sources))):
+    for line in await threads.run(lambda: list(_layers(draft, wanted, sources))):
         yield line
 
 
@@ -69,13 +122,6 @@ def kind_of(blobs: Blobs, files: dict[str, str]) -> str:
     if any(name.endswith(REFUSED) for name in files):
         raise InvalidRequest("unsupported weights format")
     raise InvalidRequest("unknown type")
-
-
-def check_quantize(wanted: Wanted, model: Inventory | None) -> None:
-    if not wanted.quantize or model is None or wanted.quantize == model.file_type.upper():
-        return
-    check_source(model.file_type)
-    raise InvalidRequest(f"quantizing to {wanted.quantize} is not supported yet")
 
 
 async def _convert(
@@ -114,16 +160,5 @@ def _layers(draft: Draft, wanted: Wanted, sources: gguf.Sources) -> Iterator[Pro
     yield from gguf.add_layers(draft, sources)
     model = sources.model()
     if model is not None:
-        yield from _chat_template(draft, wanted, model)
-    yield from add_adapters(draft, wanted.request.adapters)
-
-
-def _chat_template(draft: Draft, wanted: Wanted, model: Inventory) -> Iterator[Progress]:
-    """What the model's own chat template implies: where turns end and, if it is a plain one, an equal template."""
-    text = model.metadata.get("tokenizer.chat_template")
-    if not isinstance(text, str) or (form := detect(text)) is None:
-        return
-    if is_plain(form, text) and not wanted.request.template:
-        yield Progress(status=f"using autodetected template {form.name}")
-        draft.add_content("template", form.template.encode())
-    draft.parameters["stop"] = list(form.stop)
+        text = model.metadata.get("tokenizer.chat_template")
+        yield from add_turn_format(draft, text, keeps_own=bool(wanted.request.template))

@@ -70,14 +70,15 @@ def _encode_digest(value: Any) -> Any:
     raise NotImplementedError(type(value))
 
 
-def _decode_digest(expected: type, value: Any) -> Any:
+def decode_digest(expected: type, value: Any) -> Any:
+    """For decoders of structs with digests in them."""
     if expected is Digest:
         return Digest(value)
     raise NotImplementedError(expected)
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_digest)
-_decoder = msgspec.json.Decoder(Manifest, dec_hook=_decode_digest)
+_decoder = msgspec.json.Decoder(Manifest, dec_hook=decode_digest)
 
 
 def parse_manifest(content: bytes) -> Manifest:
