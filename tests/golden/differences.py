@@ -198,14 +198,14 @@ def nameless_call(case: Case) -> bool:
 
 def text_in_call(case: Case) -> bool:
     """Text between the tags of a call and the call itself: the reference drops it."""
-    text = _inserted(case.ours.content, case.theirs.content)
+    text = _inserted(case.ours.content, case.theirs.content) or ""
     return (
         case.kind
         in ("qwen3-coder", "qwen3.5", "ornith", "nemotron-3-nano", "nemotron-3.5-nano", "cohere")
         and not case.error
         and bool(text)
         and text in case.output
-        and not _CALL.search(text or "")
+        and not _CALL.search(text)
         and bool(case.ours.calls)
         and same(case.ours.calls, case.theirs.calls)
     )
@@ -228,12 +228,12 @@ def text_after_call(case: Case) -> bool:
 def text_without_header(case: Case) -> bool:
     """Text outside of any message: the reference drops it."""
     ours, theirs = case.ours, case.theirs
-    text = _inserted(ours.content, theirs.content)
+    text = _inserted(ours.content, theirs.content) or ""
     return (
         case.kind == "harmony"
-        and bool(text and text.strip())
+        and bool(text.strip())
         and text in case.output
-        and not (set(_TAG.findall(text or "")) & {"<|message|>", "<|start|>", "<|channel|>"})
+        and not (set(_TAG.findall(text)) & {"<|message|>", "<|start|>", "<|channel|>"})
         and ours.thinking == theirs.thinking
         and same(ours.calls, theirs.calls)
     )

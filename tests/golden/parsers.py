@@ -123,7 +123,7 @@ def evaluate_total(case: Case, make: Make, run: dict[str, Any] | None = None) ->
         return ours
     if "unmarshalable" in run:
         return Deliberate("[not a number] the reference gives a value that JSON cannot carry")
-    total = {"thinking": "", "tool_calls": [], **run["total"]}
+    total: dict[str, Any] = {"thinking": "", "tool_calls": [], **run["total"]}
     total["content"] += total.get("final_content", "")
     others = [replay(run["adds"][name]) for name in ("whole", "whole_done") if name in run["adds"]]
     kind = case.get("parser") or ("harmony" if case["group"] == "handler" else "generic")

@@ -9,42 +9,47 @@ from mlx_ollama.parsers.builtin import BUILTINS
 from mlx_ollama.parsers.tools import TOOL_FORMATS
 from tests.unit.parsers.every_parser import PARSERS, total
 
-_TAGS = {token for item in BUILTINS.values() for token in item.preserved_tokens}
-_TAGS |= {token for item in TOOL_FORMATS.values() for token in item.tokens if token != "\0"}
-_TAGS |= {"<function=tide_level>", "</function>", "<parameter=harbour>", "</parameter>"}
-_TAGS |= {
-    "call:tide_level{",
-    "<escape>",
-    "[",
-    "]",
-    "{",
-    "}",
-    "(",
-    ")",
-    '"',
-    "'",
-    "\\",
-    ",",
-    "=",
-    ":",
-}
-_TAGS |= {
-    "tide_level",
-    "harbour",
-    "name",
-    "arguments",
-    "functions.",
-    "to=",
-    "<|call|>",
-    "```json\n",
-}
-_TAGS |= {
-    "<atem:function_calls>",
-    "</atem:function_calls>",
-    '<atem:invoke name="',
-    "</atem:invoke>",
-}
-_TAGS |= {"<invoke name=", "</invoke>", "assistant", "thought\n", "\0"}
+_TOKENS = {token for item in BUILTINS.values() for token in item.preserved_tokens}
+_TOKENS.update(token for item in TOOL_FORMATS.values() for token in item.tokens if token != "\0")
+_TOKENS.update(
+    [
+        "<function=tide_level>",
+        "</function>",
+        "<parameter=harbour>",
+        "</parameter>",
+        "call:tide_level{",
+        "<escape>",
+        "[",
+        "]",
+        "{",
+        "}",
+        "(",
+        ")",
+        '"',
+        "'",
+        "\\",
+        ",",
+        "=",
+        ":",
+        "tide_level",
+        "harbour",
+        "name",
+        "arguments",
+        "functions.",
+        "to=",
+        "<|call|>",
+        "```json",
+        "<atem:function_calls>",
+        "</atem:function_calls>",
+        "<atem:invoke",
+        "</atem:invoke>",
+        "<invoke",
+        "</invoke>",
+        "assistant",
+        "thought",
+        "\x00",
+    ]
+)
 _CALLS = (
     '<tool_call>\n{"name": "tide_level", "arguments": {"harbour": "A </tool_call> b"}}\n</tool_call>',
     "<tool_call><function=tide_level><parameter=harbour>\nx\n</parameter></function></tool_call>",
@@ -57,7 +62,7 @@ _WORDS = st.sampled_from(
     ["a", "Brest", " ", "\n", "é", "海", "🚢", " \n\t ", "1.5", "null", "true"]
 )
 _PIECES = st.one_of(
-    st.sampled_from(sorted(_TAGS)), st.sampled_from(_CALLS), _WORDS, st.text(max_size=4)
+    st.sampled_from(sorted(_TOKENS)), st.sampled_from(_CALLS), _WORDS, st.text(max_size=4)
 )
 
 
