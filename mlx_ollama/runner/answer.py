@@ -19,10 +19,10 @@ from mlx_ollama.parsers.parser import OutputParser, ParseError
 from mlx_ollama.runner.detokenizer import Detokenizer
 from mlx_ollama.runner.logprobs import PendingLogprobs
 from mlx_ollama.runner.metrics import Clock, Step
+from mlx_ollama.runner.repetition import Circle, IdenticalChunks
 from mlx_ollama.runner.stop import StopMatcher
 from mlx_ollama.runner.tokenizer import Tokenizer
 
-MAX_IDENTICAL_CHUNKS = 30  # as Ollama: a model that repeats itself longer has lost its way
 _KINDS: dict[str, FaultKind] = {
     "invalid": "invalid",
     "busy": "busy",
@@ -33,7 +33,8 @@ _KINDS: dict[str, FaultKind] = {
 @dataclass(kw_only=True)
 class Wanted:
     """What a request wants of its answer. `shown` says which control tokens are text to its parser or stop
-    strings; `grammar_follows`: a format is to be kept as soon as thinking ends."""
+    strings; `grammar_follows`: a format is to be kept as soon as thinking ends; `may_circle`: neither chance nor a
+    limit will end an answer that goes round in a circle."""
 
     id: int
     prompt_ids: list[int]
@@ -44,19 +45,7 @@ class Wanted:
     shown: Callable[[str], bool] = lambda text: False
     end_tokens: frozenset[int] = frozenset()
     grammar_follows: bool = False
-
-
-class _Repetition:
-    """Counts chunks that are the same but for blanks around them."""
-
-    def __init__(self) -> None:
-        self._last, self._count = "", 0
-
-    def is_endless(self, chunk: str) -> bool:
-        chunk = chunk.strip()
-        self._count = self._count + 1 if chunk == self._last else 0
-        self._last = chunk
-        return self._count > MAX_IDENTICAL_CHUNKS
+    may_circle: bool = False
 
 
 class Answer:
@@ -77,7 +66,8 @@ class Answer:
         self._hidden = (tokenizer.hidden.keys() - shown) | wanted.end_tokens
         self._utf8, self._stop = Detokenizer(), StopMatcher(wanted.stops)
         self._logprobs = PendingLogprobs(tokenizer, wanted.top_logprobs)
-        self._repetition, self._clock = _Repetition(), Clock()
+        self._chunks, self._clock = IdenticalChunks(), Clock()
+        self._circle = Circle() if wanted.may_circle else None
         self._cached = 0
         self._decoded = self._released = 0  # characters that came in, and that went out
 
@@ -142,9 +132,14 @@ class Answer:
             self._logprobs.add(event, self._decoded, self._decoded + len(text))
         self._decoded += len(text)
         out = self._release(self._stop.add(text)) if is_text else []
-        if self._stop.is_stopped or (text and self._repetition.is_endless(text)):
+        if self._stop.is_stopped or self._is_endless(text):
             return [*out, *self._end("stop")]
         return out if event.finish is None else [*out, *self._end(event.finish.value)]
+
+    def _is_endless(self, text: str) -> bool:
+        if text and self._chunks.is_endless(text):
+            return True
+        return self._circle is not None and self._circle.is_endless(self.ids)
 
     def _end(self, reason: DoneReason) -> list[FromRunner]:
         self.restart = False
@@ -201,6 +196,7 @@ class Answer:
         self._decoded = self._released = len(text)
         self._logprobs.forget(len(text))
         self._utf8, self._stop = Detokenizer(), StopMatcher(self._wanted.stops)
+        self._circle = Circle() if self._wanted.may_circle else None
 
     # ---- the last word
 

@@ -223,6 +223,7 @@ def _wanted(
         shown=_shown(prompt.speech, stops),
         end_tokens=model.end_tokens,
         grammar_follows=grammar is not None,
+        may_circle=message.options.temperature <= 0 and message.options.num_predict <= 0,
     )
 
 
