@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,8 @@ from jinja2 import nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 
+from mlx_ollama.api.messages import Message
+from mlx_ollama.prompt.chat_order import other_orders, system_in_question
 from mlx_ollama.prompt.chat_variables import chat_messages, chat_tools, think_variables
 from mlx_ollama.prompt.conversation import Conversation, TemplateError
 from mlx_ollama.prompt.jinja_budget import with_budget
@@ -54,8 +57,16 @@ def _to_json(
     )
 
 
+class _Raised(jinja2.TemplateError):
+    """The template's own `raise_exception`."""
+
+
+class _Refusal(TemplateError):
+    """What a template says of messages it does not take."""
+
+
 def _raise_exception(message: Any) -> None:
-    raise jinja2.TemplateError(str(message))
+    raise _Raised(str(message))
 
 
 def _environment() -> BoundedEnvironment:
@@ -133,18 +144,44 @@ class JinjaTemplate:
             return False
         return text in shown and f"'{text}'" not in shown
 
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether system text comes out; where it does not, it is put into the first question."""
+        probe = "does this text come out"
+        messages = [Message(role="system", content=probe), Message(role="user", content="x")]
+        values = {"messages": chat_messages(messages, in_parts=self.takes_parts)}
+        try:
+            return probe in self._run(values | {"add_generation_prompt": True}, None, PROBE_SHARE)
+        except TemplateError:
+            return False
+
     def render(self, conversation: Conversation, **variables: Any) -> str:
         """The prompt, open for the answer; a last message of the assistant is left to be continued.
 
-        `variables` are the template's own besides (`documents`, …). Raises TemplateError.
+        `variables` are the template's own besides (`documents`, …). An order of messages that the template
+        refuses is changed (`chat_order`). Raises TemplateError.
         """
         values = think_variables(conversation.think, self.text) | variables
         values["tools"] = chat_tools(conversation.tools)
-        values["messages"] = chat_messages(conversation.messages, in_parts=self.takes_parts)
-        last = conversation.messages[-1] if conversation.messages else None
+        messages = conversation.messages
+        if any(message.role == "system" for message in messages) and not self.takes_system:
+            messages = system_in_question(messages)
+        try:
+            return self._rendered(messages, values, conversation.now)
+        except _Refusal as refusal:
+            for order in other_orders(messages):
+                with suppress(_Refusal):
+                    return self._rendered(order, values, conversation.now)
+            raise TemplateError(str(refusal)) from None
+
+    def _rendered(
+        self, messages: list[Message], values: dict[str, Any], now: datetime | None
+    ) -> str:
+        values = values | {"messages": chat_messages(messages, in_parts=self.takes_parts)}
+        last = messages[-1] if messages else None
         if last and last.role == "assistant" and last.content and not last.tool_calls:
-            return self._continued(values, conversation.now)
-        return self._run(values | {"add_generation_prompt": True}, conversation.now)
+            return self._continued(values, now)
+        return self._run(values | {"add_generation_prompt": True}, now)
 
     def _continued(self, values: dict[str, Any], now: datetime | None) -> str:
         """Rendered with a mark behind the last content, and cut there."""
@@ -170,6 +207,8 @@ class JinjaTemplate:
         }
         try:
             return with_budget(lambda: template.render(known | self._tokens | values), share)
+        except _Raised as error:
+            raise _Refusal(str(error)) from None
         except Exception as error:  # noqa: BLE001 - a template may raise anything
             raise TemplateError(_reason(error)) from None
 

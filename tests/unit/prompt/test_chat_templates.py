@@ -18,6 +18,8 @@ from tests.golden.gotemplate import tools_of
 
 FOLDER = DATA / "prompt"
 TEMPLATES = sorted(path.stem for path in (FOLDER / "chat_templates").glob("*.jinja"))
+# The API allows these, so where a template refuses them the messages are put in another order (`chat_order`).
+REORDERED = {"two_users": "first\n\nsecond", "only_system": "Only a system text."}
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -64,9 +66,13 @@ def test_a_models_template_gives_what_transformers_gives(model: str) -> None:
     different = {
         name: (got, want)
         for name, want in expected()[model].items()
-        if want != {"refused": True} and (got := rendered(template, name)) != want
+        if (got := rendered(template, name)) != want and not is_reordered(name, got, want)
     }
     assert different == {}
+
+
+def is_reordered(name: str, got: Any, want: Any) -> bool:
+    return "error" in want and name in REORDERED and REORDERED[name] in got
 
 
 def test_there_are_25_templates_and_40_conversations() -> None:

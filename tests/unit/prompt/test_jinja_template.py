@@ -103,3 +103,40 @@ def test_capabilities_are_told_by_the_text() -> None:
 def test_a_broken_template_is_refused_when_it_is_read() -> None:
     with pytest.raises(TemplateError):
         JinjaTemplate("{% if %}")
+
+
+STRICT = """{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('late system') }}\
+{% endif %}{% if not loop.first and messages[loop.index0 - 1].role == m.role %}{{ raise_exception('alternate') }}\
+{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}"""
+
+
+def test_an_order_that_a_template_refuses_is_changed_and_nothing_left_out() -> None:
+    turns = [
+        Message(role="user", content="a"),
+        Message(role="user", content="b"),
+        Message(role="system", content="s"),
+        Message(role="assistant", content="c"),
+        Message(role="user", content="d"),
+    ]
+    text = JinjaTemplate(STRICT).render(Conversation(messages=turns))
+    assert text == "<system>s<user>a\n\nb<assistant>c<user>d"
+
+
+def test_a_template_without_a_place_for_system_text_gets_it_in_the_first_question() -> None:
+    source = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "<{{ m.role }}>{{ m.content }}{% endfor %}"
+    )
+    silent = (
+        "{% for m in messages if m.role != 'system' %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    )
+    turns = [Message(role="system", content="s"), Message(role="user", content="q")]
+    for template in (source, silent):
+        assert JinjaTemplate(template).render(Conversation(messages=turns)) == "<user>s\n\nq"
+
+
+def test_what_no_order_helps_is_the_template_s_first_refusal() -> None:
+    source = "{% if messages|length < 9 %}{{ raise_exception('too short') }}{% endif %}"
+    turns = [Message(role="user", content="a"), Message(role="user", content="b")]
+    with pytest.raises(TemplateError, match=r"^too short$"):
+        JinjaTemplate(source).render(Conversation(messages=turns))
