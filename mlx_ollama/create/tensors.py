@@ -14,7 +14,7 @@ from mlx_ollama.create.chat_templates import add_turn_format
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.converter import import_blobs
 from mlx_ollama.create.draft import Draft
-from mlx_ollama.errors import CorruptData
+from mlx_ollama.errors import CorruptData, InvalidDigest
 from mlx_ollama.store import threads
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.durable import read_regular
@@ -95,7 +95,7 @@ def read_listing(path: Path) -> Made:
     """`CorruptData` for anything that a converter of ours would not write."""
     try:
         return _decoder.decode(read_regular(path, MAX_LISTING))
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, InvalidDigest, msgspec.MsgspecError) as error:
         raise CorruptData("the conversion made no model") from error
 
 

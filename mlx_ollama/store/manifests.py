@@ -78,19 +78,32 @@ def decode_digest(expected: type, value: Any) -> Any:
 
 
 _encoder = msgspec.json.Encoder(enc_hook=_encode_digest)
-_decoder = msgspec.json.Decoder(Manifest, dec_hook=decode_digest)
+
+
+class _Stored(Struct):
+    """As `Manifest`, but Go writes an empty list of layers as null."""
+
+    config: Layer
+    schema_version: int = field(name="schemaVersion", default=2)
+    media_type: str = field(name="mediaType", default=MANIFEST_TYPE)
+    layers: list[Layer] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Stored, dec_hook=decode_digest)
 
 
 def parse_manifest(content: bytes) -> Manifest:
     """`InvalidDigest` when a digest in it is none, `CorruptData` when it is no manifest."""
     try:
-        manifest = _decoder.decode(content)
-    except msgspec.ValidationError as error:
-        if isinstance(error.__cause__, InvalidDigest):
-            raise InvalidDigest from error
+        found = _decoder.decode(content)
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise CorruptData("corrupt manifest") from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise CorruptData("corrupt manifest") from error
+    manifest = Manifest(
+        schema_version=found.schema_version,
+        media_type=found.media_type,
+        config=found.config,
+        layers=found.layers or [],
+    )
     if min([manifest.config.size, *(layer.size for layer in manifest.layers)]) < 0:
         raise CorruptData("corrupt manifest")
     return manifest
@@ -120,6 +133,7 @@ class Manifests:
     def __init__(self, folder: Path, scratch: Path) -> None:
         self.folder = folder
         self._scratch = scratch
+        self._told: set[ModelName] = set()
         self._parsed: dict[str, tuple[tuple[int, int, int], StoredManifest]] = {}
 
     def existing(self, name: ModelName) -> ModelName | None:
@@ -200,8 +214,15 @@ class Manifests:
         try:
             return self._load(name)
         except (CorruptData, InvalidDigest, OSError) as error:
-            log.warning("manifest of %s skipped: %s", name, error)
+            self.warn(name, error)
             return None
+
+    def warn(self, name: ModelName, error: Exception) -> None:
+        """Say that a model is skipped: once, not at every listing."""
+        log.log(
+            logging.DEBUG if name in self._told else logging.WARNING, "%s skipped: %s", name, error
+        )
+        self._told.add(name)
 
     def write(self, name: ModelName, content: bytes) -> ModelName:
         """Put a manifest's bytes under a name, as spelled already; the name it has now."""

@@ -65,7 +65,7 @@ class Store:
                 model.check()
                 model.config  # noqa: B018 - read it here, where a damaged one can be skipped
             except CorruptData as error:
-                log.warning("model %s skipped: %s", stored.name, error)
+                self.manifests.warn(stored.name, error)
                 continue
             models.append(model)
         return sorted(models, key=lambda model: model.modified_at, reverse=True)

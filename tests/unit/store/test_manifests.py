@@ -61,3 +61,4 @@ def test_unknown_keys_and_missing_lists_are_fine() -> None:
     parsed = parse_manifest(json.dumps({"config": layer, "other": 1}).encode())
     assert parsed.size == 5
     assert parsed.layers == []
+    assert parse_manifest(json.dumps({"config": layer, "layers": None}).encode()).layers == []
