@@ -1,5 +1,7 @@
 """Servers of ours, a real registry, and Ollama's own program where it is at hand."""
 
+import asyncio
+import json
 import lzma
 import os
 import re
@@ -13,13 +15,18 @@ import httpx
 import pytest
 
 from tests.conftest import SHARED
-from tests.fakes.registry import real_registry
+from tests.fakes.registry import Fault, FaultProxy, real_registry
 from tests.serving import ServerProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 PACKED = SHARED / "clients" / "ollama-cli-0.33-linux-amd64.xz"
 GGUF = SHARED / "zoo" / "llama" / "model-f16.gguf"
 TEMPLATE = "{{ .Prompt }}"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +53,12 @@ def create(server: ServerProcess, name: str) -> None:
     digest = f"sha256:{sha256(GGUF.read_bytes()).hexdigest()}"
     httpx.post(f"{server.url}/api/blobs/{digest}", content=GGUF.read_bytes()).raise_for_status()
     post(server, "/api/create", model=name, files={"m.gguf": digest}, template=TEMPLATE)
+
+
+def weights_of(server: ServerProcess, name: str) -> str:
+    """The digest of the weights' layer, which create may have rewritten."""
+    manifest = server.home / ".ollama" / "models" / "manifests" / name / "latest"
+    return json.loads(manifest.read_text())["layers"][0]["digest"]
 
 
 def delete(server: ServerProcess, name: str) -> None:
@@ -111,6 +124,33 @@ def test_two_pulls_at_once_both_succeed(
         outputs = [stream.communicate(timeout=60)[0] for stream in streams]
     assert all(output.rstrip().endswith('{"status":"success"}') for output in outputs)
     assert not [file for file in blobs(other) if ".part" in file]
+
+
+@pytest.mark.anyio
+async def test_a_server_told_to_end_in_mid_pull_keeps_what_has_come(
+    registry: str, server: ServerProcess, tmp_path: Path
+) -> None:
+    create(server, f"{registry}/library/stalled")
+    post(server, "/api/push", model=f"{registry}/library/stalled", insecure=True)
+    async with FaultProxy(registry).running() as proxy:
+        proxy.faults = [Fault("stall", at=100_000, where="/blobs/", times=-1)]
+        proxy.blob = weights_of(server, f"{registry}/library/stalled")
+        with ServerProcess(tmp_path) as other:
+            curl = await asyncio.create_subprocess_exec(
+                "curl", "-sN", f"{other.url}/api/pull",
+                "-d", f'{{"model":"{proxy.host}/library/stalled","insecure":true}}',
+                stdout=asyncio.subprocess.DEVNULL,
+            )  # fmt: skip
+            await asyncio.wait_for(proxy.reached.wait(), 20)
+            async with asyncio.timeout(8):
+                await asyncio.to_thread(other.stop)
+            await curl.wait()
+        assert [file for file in blobs(other) if file.endswith(".part")]
+        proxy.faults = []
+        with ServerProcess(tmp_path) as other:
+            name = f"{proxy.host}/library/stalled"
+            await asyncio.to_thread(post, other, "/api/pull", model=name, insecure=True)
+        assert not [file for file in blobs(other) if ".part" in file]
 
 
 def test_ollamas_own_program_pushes_and_pulls(
