@@ -18,8 +18,10 @@ from mlx_ollama.store.manifests import Manifests, remove_empty
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3600  # an upload waits this long for the create that needs it
+PARTIAL_SECONDS = 7 * 24 * 3600  # an interrupted pull this long for the next one
 # Ollama's and ours, whole or not. Other files are not ours to remove.
 _BLOB = re.compile(r"sha256[-:].*")
+_PARTIAL = re.compile(r"sha256-[0-9a-f]{64}\.parts?")
 _UPLOAD = re.compile(r"upload-[0-9a-f]{16}\.tmp")
 
 
@@ -66,7 +68,7 @@ def prune(manifests: Manifests, blobs: Blobs, now: Callable[[], float] = time.ti
             return 0
         keep = {digest.file_name for digest in needed}
         count = 0
-        for path in _unneeded_files(blobs.folder, now() - GRACE_SECONDS):
+        for path in _unneeded_files(blobs.folder, now()):
             if path.name not in keep:
                 _remove(path)
                 count += 1
@@ -74,12 +76,14 @@ def prune(manifests: Manifests, blobs: Blobs, now: Callable[[], float] = time.ti
     return count
 
 
-def _unneeded_files(folder: Path, before: float) -> Iterator[Path]:
+def _unneeded_files(folder: Path, now: float) -> Iterator[Path]:
     """Files of ours or Ollama's that are old, and uploads that nobody writes any more."""
     for path in folder.iterdir():
         status = path.lstat()
         is_file, is_folder = stat.S_ISREG(status.st_mode), stat.S_ISDIR(status.st_mode)
-        is_old_blob = is_file and status.st_mtime < before and _BLOB.fullmatch(path.name)
+        grace = PARTIAL_SECONDS if _PARTIAL.fullmatch(path.name) else GRACE_SECONDS
+        is_old = status.st_mtime < now - grace
+        is_old_blob = is_file and is_old and _BLOB.fullmatch(path.name)
         is_unfinished = (is_file or is_folder) and _UPLOAD.fullmatch(path.name)
         if is_old_blob or (is_unfinished and not lock.is_held(path)):
             yield path

@@ -3,7 +3,9 @@
 import datetime
 import errno
 import ipaddress
+import os
 import ssl
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,16 @@ def test_two_processes_do_not_write_one_partial(tmp_path: Path) -> None:
         partial_of(tmp_path),
     ):
         pass
+
+
+def test_an_interrupted_download_is_kept_for_days_and_not_for_ever(here: Side) -> None:
+    with partial_of(here.store.blobs.folder) as first:
+        first.write(0, CONTENT[:700])
+    for days, count in ((3, 2), (8, 0)):
+        for path in here.store.blobs.folder.glob("*.part*"):
+            os.utime(path, (0, time.time() - days * 24 * 3600))
+        here.store.prune()
+        assert len(here.files()) == count
 
 
 # ---- TLS
