@@ -108,7 +108,7 @@ def main() -> None:
     chosen = arguments("python -m benchmarks.prefix_cache", __doc__, 3).parse_args()
     with_openblas("benchmarks.prefix_cache")
     model = tiny_model() if chosen.tiny else real_model(chosen.gguf)[0]
-    one_round(model, 99)  # compiles what there is to compile
+    Asker(model).ask(tokens(40, 99))  # compiles what there is to compile
     rounds = [one_round(model, i) for i in range(chosen.rounds)]
     report = Report(f"prefix cache, a prompt of {LENGTH + 30} tokens")
     for name in rounds[0]:

@@ -13,7 +13,7 @@ from mlx.utils import tree_flatten
 
 from mlx_ollama.engine import memory, mlx_models, model_config, vision, weights as weight_files
 from mlx_ollama.engine.adapters import InvalidAdapter, LowRank, adapt
-from mlx_ollama.engine.probe import rows_agree
+from mlx_ollama.engine.probe import make_batchable
 from mlx_ollama.engine.vision import names as tower_names
 from mlx_ollama.engine.vision.model import VisionModel
 from mlx_ollama.engine.vision.steering import Steering
@@ -219,7 +219,7 @@ def _put(model: nn.Module, weights: Weights) -> None:
 
 def _describe(model: nn.Module, config: dict[str, Any], dtype: mx.Dtype) -> LoadedModel:
     kinds = tuple(sorted({type(cache).__name__ for cache in mlx_models.new_caches(model)}))
-    batchable = rows_agree(model, config["vocab_size"])
+    batchable = make_batchable(model, config["vocab_size"])
     if not batchable:
         log.warning("%s runs one request at a time", config["model_type"])
     return LoadedModel(

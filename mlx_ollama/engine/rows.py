@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 
 
 class RowArrays(list[mx.array]):
@@ -108,6 +109,38 @@ def set_offset(view: RowView, offset: mx.array) -> None:
     elif isinstance(view, ListRows):
         for member in view.members:
             set_offset(member, offset)
+
+
+def loop_attention(model: nn.Module) -> None:
+    """For attention that does more with keys than hand them on: run the whole layer row by row.
+
+    The linear layers outside of attention still see all rows as a batch.
+    """
+    for kind in {type(m) for _, m in model.named_modules() if "Attention" in type(m).__name__}:
+        if not hasattr(kind, "row_by_row"):
+            _loop(kind)
+
+
+def _loop(kind: Any) -> None:
+    original = kind.__call__
+
+    def call(self: Any, x: mx.array, mask: Any = None, cache: Any = None, **others: Any) -> Any:
+        if not isinstance(cache, KVRows):
+            return original(self, x, mask, cache, **others)
+        return mx.concatenate(
+            [
+                original(
+                    self,
+                    x[i : i + 1],
+                    mask[i] if isinstance(mask, RowMasks) else mask,
+                    row,
+                    **others,
+                )
+                for i, row in enumerate(cache.rows)
+            ]
+        )
+
+    kind.__call__, kind.row_by_row = call, True
 
 
 def replace_attention(base: Any) -> None:
