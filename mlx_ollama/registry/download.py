@@ -21,7 +21,7 @@ from mlx_ollama.store.blobs import Blobs, Digest
 
 _log = logging.getLogger(__name__)
 _BUFFER_BYTES = 1 << 20
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 class Source(Protocol):
@@ -190,7 +190,7 @@ class Download:
         match = _RANGE.fullmatch(reply.headers.get("content-range", ""))
         if match is None or int(match[1]) != part.position or int(match[2]) >= part.end:
             raise _OtherBytes
-        if int(match[3]) != self.size:
+        if match[3] not in (str(self.size), "*"):
             raise UpstreamError(f"the blob has {match[3]} bytes, its manifest says {self.size}")
 
     def _check_length(self, reply: Reply) -> None:

@@ -14,7 +14,7 @@ from tests.fakes.registry import FaultProxy, Request, real_registry
 from tests.unit.registry.conftest import Side
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
-KILLS = int(os.environ.get("KILLS", "12"))
+KILLS = int(os.environ.get("KILLS", "8"))
 SIZE = 600_000
 PART = 4096
 STREAMS = 4

@@ -33,7 +33,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def _quiet_network(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
-    monkeypatch.setattr(http, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(http, "SILENCE_SECONDS", 1.0)
     with no_proxies():
         yield
 
