@@ -14,9 +14,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,13 +50,25 @@ class Round(NamedTuple):
     tokens: int
 
 
-def prompts(count: int) -> list[str]:
-    """Different ones, so that no stream is spared its prompt by another's."""
+def candidates() -> list[str]:
+    """Different prompts, so that no stream is spared its own by another's."""
     topics = TOPICS.split(",")
     return [
         f"{number}. Write a long story about {topics[number % len(topics)]}."
-        for number in range(count)
+        for number in range(4 * STREAMS[-1])
     ]
+
+
+def long_prompts(target: "Target", tokens: int) -> list[str]:
+    """As many as the most streams, which the target answers in full length where there are enough of them."""
+    most, found, all_prompts = STREAMS[-1], list[str](), candidates()
+    for start in range(0, len(all_prompts), most):
+        batch = all_prompts[start : start + most]
+        streams = ask_all(target, batch, tokens)
+        found += [batch[i] for i, stream in enumerate(streams) if stream.tokens >= tokens]
+        if len(found) >= most:
+            return found[:most]
+    return (found + all_prompts)[:most]
 
 
 class Target(NamedTuple):
@@ -107,26 +119,22 @@ class Target(NamedTuple):
             if self.is_openai:
                 if text and text != b"[DONE]" and b'"content":""' not in text:
                     yield 0
-            elif b'"error"' in text:
+            elif text.startswith(b'{"error"'):
                 raise SystemExit(f"{self.name}: {text!r}")
             else:
                 yield json.loads(text).get("eval_count", 0)
 
 
-def measure_target(target: Target, streams: int, tokens: int) -> Round:
-    found: list[Stream] = []
-    threads = [
-        threading.Thread(target=lambda text=text: found.append(target.ask(text, tokens)))
-        for text in prompts(streams)
-    ]
+def ask_all(target: Target, prompts: list[str], tokens: int) -> list[Stream]:
+    """All at once, in the order of the prompts."""
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        return list(pool.map(lambda prompt: target.ask(prompt, tokens), prompts))
+
+
+def measure_target(target: Target, prompts: list[str], tokens: int) -> Round:
     cpu, started = cpu_of(target.pid), time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = ask_all(target, prompts, tokens)
     wall, cpu = time.perf_counter() - started, cpu_of(target.pid) - cpu
-    if len(found) < streams:
-        raise SystemExit(f"{target.name}: only {len(found)} of {streams} streams ended well")
     first = statistics.median(stream.first for stream in found)
     return Round(first, wall, cpu, sum(stream.tokens for stream in found))
 
@@ -175,10 +183,10 @@ class Bare:
             text=True,
         )
 
-    def ask(self, tokens: int) -> Round:
+    def ask(self, prompt: str, tokens: int) -> Round:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        asked = {"prompt": f"{prompts(1)[0]}\n", "tokens": tokens}
+        asked = {"prompt": prompt, "tokens": tokens}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         got = json.loads(self._process.stdout.readline() or "{}")
@@ -227,12 +235,17 @@ def add(report: measure.Report, name: str, rounds: list[Round], bare: float) -> 
 def run(gguf: Path, targets: list[Target], rounds: int, tokens: int) -> measure.Report:
     report = measure.Report(f"streams of {tokens} tokens over HTTP, medians of {rounds}")
     with tempfile.TemporaryDirectory() as folder, our_server(gguf, Path(folder)) as ours:
+        prompts = long_prompts(ours, tokens)
         bare = Bare(converted(gguf, Path(folder)))
-        everyone: dict[str, Callable[[], Round]] = {"bare mlx_lm": lambda: bare.ask(tokens)}
+        everyone: dict[str, Callable[[], Round]] = {
+            "bare mlx_lm": lambda: bare.ask(prompts[0], tokens)
+        }
         for streams in STREAMS:
             for target in (ours, *targets):
                 everyone[f"{target.name}, {streams} at once"] = (
-                    lambda target=target, streams=streams: measure_target(target, streams, tokens)
+                    lambda target=target, count=streams: measure_target(
+                        target, prompts[:count], tokens
+                    )
                 )
         try:
             found = _in_turn(everyone, rounds)
