@@ -69,12 +69,10 @@ class EngineThread:
         return Memory(active=use.active, peak=use.peak, cache=use.cache, kv=use.kv)
 
     def _obey(self, engine: Engine) -> None:
-        """Carry out what was posted; wait for it when there is nothing else to do."""
+        """Carry out what was posted up to now; wait for something when there is nothing else to do."""
         while True:
-            try:
-                command = self._commands.get(block=not engine.has_work)
-            except queue.Empty:
-                return
-            command(engine)
-            if engine.has_work and self._commands.empty():
+            known = self._commands.qsize()
+            for _ in range(known if engine.has_work else max(known, 1)):
+                self._commands.get()(engine)
+            if engine.has_work:
                 return

@@ -9,6 +9,7 @@ from typing import Any
 from converters import sinks
 from converters.errors import SourceError
 from mlx_ollama.engine import memory
+from mlx_ollama.engine.embeddings import Embedder, causal_body
 from mlx_ollama.engine.grammar import Compiler
 from mlx_ollama.engine.loader import (
     LoadedModel,
@@ -26,6 +27,7 @@ from mlx_ollama.runner.prompting import Prompter
 from mlx_ollama.runner.tokenizer import Tokenizer, token_text
 
 MIN_CONTEXT = 4
+POOLING = "mean"  # of a language model that says nothing about vectors
 # An automatic window follows the memory that a model may use, in steps (contract 3.6).
 _AUTOMATIC = ((23 << 30, 4096), (47 << 30, 32_768))
 _AUTOMATIC_MOST = 262_144
@@ -89,6 +91,14 @@ def load_weights(source: Source) -> LoadedModel:
 def _reason(error: Exception) -> str:
     """What the client may read: an operating system's words without their path."""
     return (error.strerror or "i/o error").lower() if isinstance(error, OSError) else str(error)
+
+
+def embedder_of(loaded: LoadedModel) -> Embedder | None:
+    """Vectors of a language model: the mean of its last hidden states. None where its body is not known."""
+    inner = getattr(loaded.model, "language_model", loaded.model)
+    if not hasattr(inner, "model"):
+        return None
+    return Embedder(causal_body(loaded.model), POOLING)
 
 
 def context_window(wanted: int, trained: int) -> int:

@@ -33,9 +33,10 @@ from mlx_ollama.ipc.messages import (
     Progress,
     ToRunner,
 )
+from mlx_ollama.runner.embedding import Embeddings
 from mlx_ollama.runner.engine_thread import EngineThread
 from mlx_ollama.runner.metrics import Step
-from mlx_ollama.runner.model import load_texts, load_weights, open_source, text_model
+from mlx_ollama.runner.model import embedder_of, load_texts, load_weights, open_source, text_model
 from mlx_ollama.runner.outbox import Outbox
 from mlx_ollama.runner.requests import Requests
 
@@ -62,6 +63,7 @@ class Runner:
         self._outbox = Outbox(sock, lambda: leave(0))
         self._engine: EngineThread | None = None
         self._requests: Requests | None = None
+        self._embeddings: Embeddings | None = None
         self._base_bytes = self._limit = 0
         self._shown = time.monotonic()  # when a conversion's progress was last told
         self._is_draining = False
@@ -85,17 +87,17 @@ class Runner:
                 self._is_draining = True
                 self._leave_when_idle()
             case Abort():
-                if self._requests is not None:
+                if self._requests is not None and self._embeddings is not None:
                     self._requests.abort(message.id)
+                    self._embeddings.abort(message.id)
             case Chat() | Generate() | Embed():
                 self._accept(message)
 
     def _accept(self, message: Chat | Generate | Embed) -> None:
-        if self._requests is None or self._is_draining:
+        if self._requests is None or self._embeddings is None or self._is_draining:
             self._outbox.put([Fault(id=message.id, kind="busy", message="the model is not ready")])
         elif isinstance(message, Embed):
-            text = "this model does not support embeddings"
-            self._outbox.put([Fault(id=message.id, kind="not_implemented", message=text)])
+            self._embeddings.begin(message)
         else:
             self._requests.begin(message)
 
@@ -122,6 +124,14 @@ class Runner:
         parallel = load.parallel if weights.batchable else 1
         engine = Engine(weights, parallel=parallel, memory_limit=load.memory_limit)
         self._requests = Requests(model, thread, self._outbox, self._leave_when_idle)
+        self._embeddings = Embeddings(
+            model,
+            embedder_of(weights),
+            thread,
+            self._outbox,
+            self._requests.workers,
+            self._leave_when_idle,
+        )
         self._base_bytes, self._limit = _peak_bytes(), load.memory_limit
         self._requests.workers.on_tick = self._leave_if_lost
         gc.collect()
@@ -164,8 +174,14 @@ class Runner:
         assert self._requests is not None
         self._requests.stepped(events, step, memory)
 
+    @property
+    def _open(self) -> int:
+        """Requests without a last word."""
+        parts = (self._requests, self._embeddings)
+        return sum(part.count for part in parts if part is not None)
+
     def _leave_when_idle(self) -> None:
-        if self._is_draining and (self._requests is None or not self._requests.count):
+        if self._is_draining and not self._open:
             self._outbox.flush(FLUSH_SECONDS)
             leave(0)
 
@@ -175,7 +191,7 @@ class Runner:
         if not self._requests.workers.abandoned:
             return
         swollen = _peak_bytes() - self._base_bytes > (self._limit or MAX_LOST_BYTES)
-        if swollen or not self._requests.count:
+        if swollen or not self._open:
             logger.warning("abandoned text work is still running: this runner ends")
             self._outbox.flush(FLUSH_SECONDS)
             leave(LOST_WORK)

@@ -143,6 +143,24 @@ class Tokenizer:
         probe = _guarded(lambda: self._library.encode("a").ids, "invalid tokenizer")
         return bool(probe) and probe[0] == self.bos
 
+    @cached_property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The ids that stand before and behind every text that is embedded."""
+        bare = self.encode("a")
+        try:
+            whole = self._library.encode("a", add_special_tokens=True).ids
+        except BaseException as error:  # the library's panics are no Exception
+            raise InvalidRequest("the prompt cannot be tokenized") from error
+        starts = range(len(whole) - len(bare) + 1)
+        start = next((at for at in starts if whole[at : at + len(bare)] == bare), None)
+        front = [] if start is None else whole[:start]
+        back = [] if start is None else whole[start + len(bare) :]
+        if self.adds_bos and self.bos is not None and self.bos not in front:
+            front = [self.bos, *front]
+        if self._config.get("add_eos_token") is True and self.eos is not None and not back:
+            back = [self.eos]
+        return front, back
+
     # ---- encoding
 
     def encode(self, text: str) -> list[int]:

@@ -22,6 +22,7 @@ from mlx_ollama.ipc.messages import (
     Delta,
     Done,
     Drain,
+    Embed,
     Fault,
     FromRunner,
     Generate,
@@ -227,6 +228,16 @@ def test_a_gguf_is_loaded_without_writing_anything(runner: RunnerProcess) -> Non
     request = chat("hello", options=GREEDY)
     assert text(live.answer(request)) == text(runner.answer(request))
     live.close()
+
+
+def test_a_language_model_gives_vectors_of_length_one(runner: RunnerProcess) -> None:
+    runner.send(Embed(id=5_000, inputs=["one", "two", "one"]))
+    found = runner.until(Vectors, Fault)[-1]
+    assert isinstance(found, Vectors)
+    rows = np.frombuffer(found.data, "<f4").reshape(found.count, found.width)
+    assert np.allclose(np.linalg.norm(rows, axis=1), 1)
+    assert np.allclose(rows[0], rows[2], atol=1e-5)
+    assert not np.allclose(rows[0], rows[1], atol=1e-2)
 
 
 MARKS = {
