@@ -69,7 +69,7 @@ def tokens(count: int, seed: int) -> list[int]:
 
 def scenario(round_: int) -> Iterator[tuple[str, list[int] | None]]:
     """Names and prompts; None: the last prompt and answer go on with a new question."""
-    system, questions = tokens(LENGTH, round_), [tokens(30, round_ * 10 + i) for i in range(4)]
+    system, questions = tokens(LENGTH, round_), [tokens(12, round_ * 10 + i) for i in range(4)]
     yield "cold", system + questions[0]
     yield "again", system + questions[0]
     yield "another question", system + questions[1]
@@ -110,7 +110,7 @@ def main() -> None:
     model = tiny_model() if chosen.tiny else real_model(chosen.gguf)[0]
     Asker(model).ask(tokens(40, 99))  # compiles what there is to compile
     rounds = [one_round(model, i) for i in range(chosen.rounds)]
-    report = Report(f"prefix cache, a prompt of {LENGTH + 30} tokens")
+    report = Report(f"prefix cache, a prompt of {LENGTH + 12} tokens")
     for name in rounds[0]:
         best = min((found[name] for found in rounds), key=lambda entry: entry[0].cpu)
         cold = min(found["cold"][0].cpu for found in rounds)

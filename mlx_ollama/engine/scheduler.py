@@ -62,10 +62,13 @@ def admit(waiting: Sequence[Waiting], running: int, parallel: int, free_bytes: i
 
 
 def plan(prefilling: Sequence[Prefilling], decoding: Sequence[int], chunk_tokens: int) -> Plan:
-    """All rows decode; the oldest prompts share `chunk_tokens`, each up to its end."""
+    """All rows decode, and the oldest prompt is fed `chunk_tokens`.
+
+    Every prompt costs a pass over the weights, so that only where nobody waits several share the tokens.
+    """
     chunks: list[Chunk] = []
     left = chunk_tokens
-    for prompt in prefilling:
+    for prompt in prefilling[:1] if decoding else prefilling:
         if left <= 0:
             break
         tokens = min(prompt.tokens, left)

@@ -8,6 +8,7 @@ from mlx_ollama.engine.scheduler import (
     Admission,
     Chunk,
     ChunkSize,
+    Plan,
     Prefilling,
     Waiting,
     admit,
@@ -33,16 +34,17 @@ def test_what_can_never_fit_is_refused() -> None:
     assert admit(waiting(90, 1), 0, 8, 50) == Admission(refuse=(0,))
 
 
-def test_oldest_prompts_share_the_chunk() -> None:
-    prompts = [
-        Prefilling(id=1, tokens=10),
-        Prefilling(id=2, tokens=100),
-        Prefilling(id=3, tokens=5),
-    ]
-    done = plan(prompts, [7, 8], 64)
-    assert done.prefill == (Chunk(id=1, tokens=10), Chunk(id=2, tokens=54))
-    assert done.decode == (7, 8)
-    assert plan(prompts, [], 8).prefill == (Chunk(id=1, tokens=8),)
+PROMPTS = [Prefilling(id=1, tokens=10), Prefilling(id=2, tokens=100), Prefilling(id=3, tokens=5)]
+
+
+def test_oldest_prompt_is_fed_beside_decoding_rows() -> None:
+    assert plan(PROMPTS, [7, 8], 64) == Plan(prefill=(Chunk(id=1, tokens=10),), decode=(7, 8))
+    assert plan(PROMPTS, [7], 8).prefill == (Chunk(id=1, tokens=8),)
+    assert plan([], [7], 8) == Plan(decode=(7,))
+
+
+def test_prompts_share_a_chunk_where_nobody_waits() -> None:
+    assert plan(PROMPTS, [], 64).prefill == (Chunk(id=1, tokens=10), Chunk(id=2, tokens=54))
 
 
 @pytest.mark.parametrize("seconds_a_token", [0.0001, 0.001, 0.005])
