@@ -67,7 +67,7 @@ def as_request_numbers(value: Any) -> Any:
         try:
             return float(value)
         except OverflowError:
-            return math.inf if value > 0 else -math.inf
+            return value  # beyond any float; Go refuses such a request
     if isinstance(value, dict):
         return type(value)((key, as_request_numbers(item)) for key, item in value.items())
     if isinstance(value, list):

@@ -50,8 +50,8 @@ PROPERTIES_MAP = GoType("api.ToolPropertiesMap", Kind.STRUCT)
 PROPERTIES_MAP.json = lambda data: Object(
     (name, encodable(Value(TOOL_PROPERTY, member))) for name, member in data.items()
 )
+PROPERTIES_MAP.methods["Len"] = lambda data: Value(INT, len(data))
 PROPERTIES_POINTER = GoType("*api.ToolPropertiesMap", Kind.POINTER, element=PROPERTIES_MAP)
-PROPERTIES_POINTER.methods["Len"] = lambda value: Value(INT, len(value.data) if value else 0)
 
 TOOL_PROPERTY = GoType("api.ToolProperty", Kind.STRUCT)
 TOOL_PROPERTY.fields = {
