@@ -25,6 +25,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.patience = 10.0  # seconds
 
     @asynccontextmanager
     async def supervisor(
@@ -34,7 +35,7 @@ class Stage:
         script.journal = str(self.folder / "journal")
         supervisor = Supervisor(Limits(command=command(script), openblas="", **limits))
         try:
-            async with asyncio.timeout(10):  # a hang is a failure with a traceback
+            async with asyncio.timeout(self.patience):  # a hang is a failure with a traceback
                 yield supervisor
         finally:
             await supervisor.close(0)
