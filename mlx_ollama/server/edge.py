@@ -4,15 +4,19 @@ Rules: contract 2.5, 2.7, 2.8. Litestar's own middleware does not refuse what co
 """
 
 import ipaddress
+import logging
 import posixpath
 import re
 import socket
+import time
 from collections.abc import Iterable
 
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from mlx_ollama import __version__
 from mlx_ollama.server.replies import BARE_TEXT, Reply, text_reply
+
+logger = logging.getLogger(__name__)
 
 ALLOWED_METHODS = b"GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
 ALLOWED_HEADERS = b",".join(
@@ -54,7 +58,11 @@ class Edge:
         added = [(b"server", b"mlx-ollama/" + __version__.encode())]
         if headers.origin and refusal is None:
             added += self._origins.headers(headers)
-        await (refusal or self._app)(scope, receive, _adding(send, added))
+        answer = _Sent(send, added)
+        try:
+            await (refusal or self._app)(scope, receive, answer)
+        finally:
+            answer.log(scope)
 
     def _methods(self, path: str) -> frozenset[str]:
         return next(
@@ -222,10 +230,23 @@ def _moved(scope: HTTPScope, path: str, status: int) -> Reply:
     return Reply(body.encode(), status=status, media=HTML, headers=headers)
 
 
-def _adding(send: Send, added: list[tuple[bytes, bytes]]) -> Send:
-    async def adding(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *added]
-        await send(message)
+class _Sent:
+    """Passes an answer on with more headers, and remembers what there is to log of it."""
 
-    return adding
+    def __init__(self, send: Send, added: list[tuple[bytes, bytes]]) -> None:
+        self._send = send
+        self._added = added
+        self._started = time.monotonic()
+        self._status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [*message["headers"], *self._added]
+        await self._send(message)
+
+    def log(self, scope: HTTPScope) -> None:
+        """One line; 499 where the client left before an answer."""
+        milliseconds = 1000 * (time.monotonic() - self._started)
+        status = self._status or 499
+        logger.info("%s %s %d in %.1f ms", scope["method"], scope["path"], status, milliseconds)
