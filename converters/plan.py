@@ -94,7 +94,8 @@ def load_family(architecture: str) -> Family:
 def _check_layers(source: Source) -> None:
     """`block_count` sizes the model: it must be what the file has, before anything is built by it."""
     found = {int(m[1]) for t in source.inventory.tensors if (m := _BLOCK.match(t.name))}
-    if found != set(range(source.num_layers)):
+    drafts = source.h.count("nextn_predict_layers", 0, least=0, maximum=8)
+    if found not in (set(range(source.num_layers)), set(range(source.num_layers - drafts))):
         invalid(f'key "{source.h.architecture}.block_count" differs from the layers in the file')
 
 

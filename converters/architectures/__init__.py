@@ -6,16 +6,11 @@ A family's file is named after GGUF's `general.architecture` (`-` as `_`) and ha
 from converters.errors import unsupported_architecture
 
 SUPPORTED = frozenset({
-    "gemma2",
-    "gemma3",
-    "gpt-oss",
-    "gptoss",  # the same in Ollama's words
-    "granite",
-    "llama",
-    "olmo2",
-    "qwen2",
-    "qwen3",
-    "qwen3moe",
+    "cohere2", "command-r", "deepseek2", "ernie4_5", "exaone4", "falcon-h1", "gemma", "gemma2", "gemma3", "gemma4",
+    "glm4", "glm4moe", "gpt-oss", "gpt2", "granite", "granitehybrid", "granitemoe", "hunyuan-dense", "lfm2",
+    "llama", "mamba2", "mistral3", "nemotron", "olmo2", "phi2", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen35",
+    "qwen3moe", "qwen3next", "seed_oss", "smollm3", "stablelm", "starcoder2",
+    "gptoss",  # gpt-oss in Ollama's words
 })  # fmt: skip
 """Nothing comes in without a fixture in tests/: an unproven family is refused, not guessed at."""
 

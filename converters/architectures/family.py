@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from numpy.typing import NDArray
@@ -96,6 +97,27 @@ EXPERTS: Names = {
     "ffn_up_exps": "mlp.switch_mlp.up_proj",
     "ffn_down_exps": "mlp.switch_mlp.down_proj",
 }
+
+
+SHARED_EXPERTS: Names = {  # experts that serve every token
+    "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+    "ffn_up_shexp": "mlp.shared_experts.up_proj",
+    "ffn_down_shexp": "mlp.shared_experts.down_proj",
+}
+
+
+def as_row(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A vector as a matrix of one row."""
+    return (1, shape[-1])
+
+
+def as_convolution(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(channels, width) as MLX's depthwise convolutions have it; a bias as it is."""
+    return (*shape, 1) if len(shape) > 1 else shape
+
+
+def flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (prod(shape),)
 
 
 class Source:

@@ -1,0 +1,65 @@
+"""DeepSeek V3 and R1: latent attention, experts in groups. V2 scores its experts another way."""
+
+from typing import Any
+
+from converters.architectures.base_config import base_config, expert_counts, grouped_experts
+from converters.architectures.family import (
+    EXPERTS,
+    SHARED_EXPERTS,
+    STANDARD,
+    Config,
+    Family,
+    Rule,
+    Source,
+)
+from converters.errors import Unsupported
+
+BLOCKS = {
+    **STANDARD,
+    **EXPERTS,
+    **SHARED_EXPERTS,
+    "attn_q_a": "self_attn.q_a_proj",
+    "attn_q_b": "self_attn.q_b_proj",
+    "attn_q_a_norm": "self_attn.q_a_layernorm",
+    "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa",
+    "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+    "attn_k_b": "self_attn.embed_q",
+    "attn_v_b": "self_attn.unembed_out",
+    "exp_probs_b": Rule(to="mlp.gate.e_score_correction_bias", bare=True, wide=True),
+}
+
+
+def configure(source: Source) -> Config:
+    h = source.h
+    if not any(t.name.endswith("exp_probs_b.bias") for t in source.inventory.tensors):
+        raise Unsupported('architecture "deepseek2" of version 2 is not supported yet')
+    rotated = h.count("rope.dimension_count")
+    config = base_config(source, "deepseek_v3") | expert_counts(source, "n_routed_experts")
+    return (
+        config
+        | grouped_experts(source)
+        | {
+            "num_key_value_heads": config["num_attention_heads"],
+            "q_lora_rank": h.count("attention.q_lora_rank", None),
+            "kv_lora_rank": h.count("attention.kv_lora_rank"),
+            "qk_rope_head_dim": rotated,
+            "qk_nope_head_dim": h.count("attention.key_length_mla") - rotated,
+            "v_head_dim": h.count("attention.value_length_mla"),
+            "rope_scaling": _scaling(source, config["rope_scaling"]),
+            "topk_method": "noaux_tc",
+            "scoring_func": "sigmoid",
+            "attention_bias": False,
+        }
+    )
+
+
+def _scaling(source: Source, scaling: dict[str, Any] | None) -> dict[str, Any] | None:
+    """GGUF keeps a tenth of the magnitude's multiplier."""
+    key = "rope.scaling.yarn_log_multiplier"
+    if scaling is None or key not in source.h:
+        return scaling
+    magnitude = round(source.h.number(key) * 10, 4)
+    return scaling | {"mscale": magnitude, "mscale_all_dim": magnitude}
+
+
+FAMILY = Family(configure=configure, blocks=BLOCKS)
