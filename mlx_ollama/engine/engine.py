@@ -241,8 +241,8 @@ class Engine:
 
     def _observe(self, fed: int, seconds: float, decoded: bool) -> None:
         """Learn what a decode step and what a chunk cost."""
-        if decoded and fed:
-            self._chunk.observe(fed, seconds - self._decode_seconds)
+        if fed:
+            self._chunk.observe(fed, seconds - self._decode_seconds * decoded)
         elif decoded:
             self._decode_seconds += (seconds - self._decode_seconds) / 8
 

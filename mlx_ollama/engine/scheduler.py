@@ -91,7 +91,10 @@ class ChunkSize:
         return max(MIN_CHUNK, int(self._tokens)) if others_decode else MAX_CHUNK
 
     def observe(self, tokens: int, seconds: float) -> None:
-        """What `tokens` of prefill cost. Small chunks say little about larger ones, so it grows slowly."""
+        """What `tokens` of prefill cost. A pass has its own price, so that the rest of a prompt, cheap as it
+        was, says nothing of larger chunks; and larger ones are tried step by step."""
+        if tokens * 2 < self._tokens and seconds <= self._target:
+            return
         affordable = tokens * self._target / max(seconds, 1e-6)
         self._tokens = min(max(affordable, self._tokens / 4), self._tokens * 2, float(MAX_CHUNK))
         self._tokens = max(self._tokens, float(MIN_CHUNK))

@@ -63,3 +63,12 @@ def test_chunks_shrink_at_once_and_never_vanish() -> None:
         size.observe(size.tokens(others_decode=True), 30.0)
     assert size.tokens(others_decode=True) == MIN_CHUNK
     assert size.tokens(others_decode=False) == MAX_CHUNK
+
+
+def test_the_rest_of_a_prompt_says_nothing_of_larger_chunks() -> None:
+    size = ChunkSize(0.15)
+    before = size.tokens(others_decode=True)
+    size.observe(3, 0.1)
+    assert size.tokens(others_decode=True) == before
+    size.observe(3, 0.9)
+    assert size.tokens(others_decode=True) < before
