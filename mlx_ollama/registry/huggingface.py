@@ -30,6 +30,8 @@ HOSTS = ("hf.co", "huggingface.co")
 MAX_LISTING = 8 << 20
 MAX_SMALL_FILE = 64 << 20
 MAX_FILES = 4000
+MAX_PAGES = 20
+_NEXT = re.compile(r'<([^>]+)>;\s*rel="next"')
 # What makes a model, and nothing that is code or a pickle.
 _WANTED = re.compile(
     r"(?!consolidated|adapter_)[\w.-]+\.safetensors"
@@ -92,11 +94,15 @@ class Hub:
         NotFound, UpstreamError.
         """
         url = f"{self._endpoint}/api/models/{self._repository}/tree/{self._revision}?recursive=true"
-        body = await self._read(url, MAX_LISTING)
-        try:
-            entries = msgspec.json.decode(body, type=list[Entry])
-        except msgspec.MsgspecError as error:
-            raise UpstreamError("the hub's list of files makes no sense") from error
+        entries: list[Entry] = []
+        for _ in range(MAX_PAGES):
+            body, url = await self._read(url, MAX_LISTING)
+            try:
+                entries += msgspec.json.decode(body, type=list[Entry])
+            except msgspec.MsgspecError as error:
+                raise UpstreamError("the hub's list of files makes no sense") from error
+            if origin(url) != origin(self._endpoint):
+                break
         if any(entry.path.endswith(".gguf") for entry in entries):
             return []
         wanted = [one for one in entries if one.type == "file" and _WANTED.fullmatch(one.path)]
@@ -106,15 +112,18 @@ class Hub:
             raise UpstreamError(f"the repository has more than {MAX_FILES} files")
         return wanted
 
-    async def _read(self, url: str, limit: int) -> bytes:
-        async def get() -> bytes:
+    async def _read(self, url: str, limit: int) -> tuple[bytes, str]:
+        """A body, and the address of the next page if it has one."""
+
+        async def get() -> tuple[bytes, str]:
             async with self.request("GET", url) as reply:
                 if reply.status == 404:
                     raise NotFound("file does not exist")
                 if reply.status in (401, 403):
                     raise UpstreamError(f"{DENIED} (a token of the hub may be needed: HF_TOKEN)")
                 check_status(reply)
-                return await reply.read(limit)
+                following = _NEXT.search(reply.headers.get("link", ""))
+                return await reply.read(limit), following[1] if following else ""
 
         return await self._patience.insist(get)
 
@@ -123,7 +132,7 @@ class Hub:
 
     async def small(self, entry: Entry) -> bytes:
         """A file that is in git itself, checked against git's own hash."""
-        content = await self._read(self.url(entry.path), MAX_SMALL_FILE)
+        content, _ = await self._read(self.url(entry.path), MAX_SMALL_FILE)
         found = sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
         if entry.oid and found != entry.oid:
             raise UpstreamError(f"{entry.path} is not what the hub says it is")

@@ -48,13 +48,16 @@ class HubStage:
 
     def __init__(self, fake: FakeRegistry, elsewhere: FakeRegistry, side: Side) -> None:
         self.fake, self.elsewhere, self.side = fake, elsewhere, side
-        self.listing = listing()
+        self.listing, self.second = listing(), b"[]"
+        self.link: dict[str, str] = {}
         self.made: dict[str, Digest] = {}
         fake.say, elsewhere.say = self.answer, self.answer_elsewhere
 
     def answer(self, request: Request) -> Answer:
+        if "cursor=second" in request.path:
+            return Answer(200, {}, self.second)
         if request.path.startswith("/api/models/mlx-community/tiny/tree/main"):
-            return Answer(200, {}, self.listing)
+            return Answer(200, self.link, self.listing)
         path = request.path.removeprefix("/mlx-community/tiny/resolve/main/")
         if path == "model.safetensors":
             return Answer(302, {"Location": f"http://{self.elsewhere.host}/cdn"})
@@ -133,6 +136,20 @@ async def test_what_is_no_plain_model_file_is_left_alone(path: str, stage: HubSt
 async def test_a_gguf_repository_is_left_to_the_registrys_pull(stage: HubStage) -> None:
     stage.listing = listing({"type": "file", "path": "m.Q4_K_M.gguf", "size": 1, "oid": "0" * 40})
     assert await stage.pull() == []
+
+
+async def test_a_listing_of_several_pages_is_read_to_its_end(stage: HubStage) -> None:
+    stage.second, stage.listing = stage.listing, b"[]"
+    url = f"http://{stage.fake.host}/api/models/mlx-community/tiny/tree/main?cursor=second"
+    stage.link = {"Link": f'<{url}>; rel="next"'}
+    await stage.pull()
+    assert "model.safetensors" in stage.made
+
+
+async def test_a_next_page_elsewhere_is_not_asked_for(stage: HubStage) -> None:
+    stage.link = {"Link": f'<http://{stage.elsewhere.host}/x>; rel="next"'}
+    await stage.pull()
+    assert {request.path for request in stage.elsewhere.requests} == {"/cdn"}
 
 
 async def test_an_unknown_repository_is_left_to_the_registrys_pull(stage: HubStage) -> None:
