@@ -6,9 +6,13 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from mlx_ollama.engine.encoders.layers import FromConfig, split_heads
-
-FULL, SLIDING = "full_attention", "sliding_attention"
+from mlx_ollama.engine.encoders.layers import (
+    FULL,
+    SLIDING,
+    FromConfig,
+    full_and_sliding,
+    split_heads,
+)
 
 
 @dataclass(kw_only=True)
@@ -109,16 +113,10 @@ class Model(nn.Module):
 
     def __call__(self, ids: mx.array, mask: mx.array) -> mx.array:
         x = self.embed_tokens(ids) * self.args.hidden_size**0.5
-        masks = self._masks(mask)
+        masks = full_and_sliding(mask, self.args.sliding_window)
         for layer in self.layers:
             x = layer(x, masks[layer.kind])
         return self.norm(x)
-
-    def _masks(self, mask: mx.array) -> dict[str, mx.array]:
-        full = mask[:, None, None, :]
-        positions = mx.arange(mask.shape[1])
-        near = mx.abs(positions[:, None] - positions[None]) <= self.args.sliding_window // 2
-        return {FULL: full, SLIDING: full & near}
 
     def sanitize(self, weights: dict[str, Any]) -> dict[str, Any]:
         """A checkpoint that carries a language model's prefix and head."""

@@ -44,3 +44,14 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array) -> mx.array:
     rows, heads, length, width = q.shape
     out = mx.fast.scaled_dot_product_attention(q, k, v, scale=width**-0.5, mask=mask)
     return out.transpose(0, 2, 1, 3).reshape(rows, length, heads * width)
+
+
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def full_and_sliding(mask: mx.array, window: int) -> dict[str, mx.array]:
+    """Which positions see which, by a layer's kind: all, or those within half a window on either side."""
+    full = mask[:, None, None, :]
+    positions = mx.arange(mask.shape[1])
+    near = mx.abs(positions[:, None] - positions[None]) <= window // 2
+    return {FULL: full, SLIDING: full & near}

@@ -6,9 +6,16 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from mlx_ollama.engine.encoders.layers import ACTIVATIONS, FromConfig, attend, split_heads
+from mlx_ollama.engine.encoders.layers import (
+    ACTIVATIONS,
+    FULL,
+    SLIDING,
+    FromConfig,
+    attend,
+    full_and_sliding,
+    split_heads,
+)
 
-FULL, SLIDING = "full_attention", "sliding_attention"
 UNUSED = ("head.", "decoder.", "classifier.")
 
 
@@ -107,17 +114,10 @@ class Model(nn.Module):
 
     def __call__(self, ids: mx.array, mask: mx.array) -> mx.array:
         x = self.embeddings(ids)
-        masks = self._masks(mask)
+        masks = full_and_sliding(mask, self.args.local_attention)
         for layer in self.layers:
             x = layer(x, masks[layer.kind])
         return self.final_norm(x)
-
-    def _masks(self, mask: mx.array) -> dict[str, mx.array]:
-        """Which positions see which: all, or those within half a window on either side."""
-        full = mask[:, None, None, :]
-        positions = mx.arange(mask.shape[1])
-        near = mx.abs(positions[:, None] - positions[None]) <= self.args.local_attention // 2
-        return {FULL: full, SLIDING: full & near}
 
     def sanitize(self, weights: dict[str, Any]) -> dict[str, Any]:
         """Drop the heads of pre-training and the prefix that they bring."""

@@ -13,6 +13,7 @@ from mlx_ollama.engine.encoders.layers import ACTIVATIONS
 from mlx_ollama.engine.vision import names, pixels
 from mlx_ollama.engine.vision.model import Features, Prepared, TokenText, VisionModel
 from mlx_ollama.engine.vision.rotary import alternating_angles, rotate
+from mlx_ollama.engine.vision.vit import GatedMLP
 
 RMS_EPS = 1e-5
 
@@ -36,18 +37,6 @@ class Attention(nn.Module):
         return self.o_proj(out[0].transpose(1, 0, 2).reshape(x.shape))
 
 
-class MLP(nn.Module):
-    def __init__(self, width: int, inner: int, activation: str) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(width, inner, bias=False)
-        self.up_proj = nn.Linear(width, inner, bias=False)
-        self.down_proj = nn.Linear(inner, width, bias=False)
-        self.activation = ACTIVATIONS[activation]
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
-
-
 class Block(nn.Module):
     def __init__(self, vision: dict[str, Any]) -> None:
         super().__init__()
@@ -56,7 +45,7 @@ class Block(nn.Module):
         self.ffn_norm = nn.RMSNorm(width, eps=RMS_EPS)
         self.attention = Attention(width, vision["num_attention_heads"])
         activation = vision.get("hidden_act", "gelu")
-        self.feed_forward = MLP(width, vision["intermediate_size"], activation)
+        self.feed_forward = GatedMLP(width, vision["intermediate_size"], activation, bias=False)
 
     def __call__(self, x: mx.array, angles: mx.array) -> mx.array:
         x = x + self.attention(self.attention_norm(x), angles)

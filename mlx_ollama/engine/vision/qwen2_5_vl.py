@@ -1,18 +1,16 @@
 """Qwen2.5-VL: pictures of any size; most layers see a window, some all; two by two patches merge into a token."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
-import numpy as np
-from PIL import Image
 
-from mlx_ollama.engine.encoders.layers import ACTIVATIONS
 from mlx_ollama.engine.vision import names, pixels, qwen_pixels
-from mlx_ollama.engine.vision.model import Features, Prepared, TokenText, VisionModel
+from mlx_ollama.engine.vision.model import Features, Prepared, VisionModel
+from mlx_ollama.engine.vision.qwen_family import QwenVision
 from mlx_ollama.engine.vision.rotary import rotary_angles, rotate
-from mlx_ollama.engine.vision.steering import Steering, use_multi_rope
+from mlx_ollama.engine.vision.vit import GatedMLP
 from mlx_ollama.engine.vision.windows import Windows, windows_of
 
 RMS_EPS = 1e-6
@@ -45,18 +43,6 @@ class Attention(nn.Module):
         return self.proj(out[0].transpose(1, 0, 2).reshape(x.shape))
 
 
-class MLP(nn.Module):
-    def __init__(self, width: int, inner: int, activation: str) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(width, inner)
-        self.up_proj = nn.Linear(width, inner)
-        self.down_proj = nn.Linear(inner, width)
-        self.activation = ACTIVATIONS[activation]
-
-    def __call__(self, x: mx.array) -> mx.array:
-        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
-
-
 class Block(nn.Module):
     def __init__(self, vision: dict[str, Any]) -> None:
         super().__init__()
@@ -64,7 +50,9 @@ class Block(nn.Module):
         self.norm1 = nn.RMSNorm(width, eps=RMS_EPS)
         self.norm2 = nn.RMSNorm(width, eps=RMS_EPS)
         self.attn = Attention(width, vision["num_heads"])
-        self.mlp = MLP(width, vision["intermediate_size"], vision.get("hidden_act", "silu"))
+        self.mlp = GatedMLP(
+            width, vision["intermediate_size"], vision.get("hidden_act", "silu"), bias=True
+        )
 
     def __call__(self, x: mx.array, angles: mx.array, windows: Windows | None) -> mx.array:
         x = x + self.attn(self.norm1(x), angles, windows)
@@ -87,11 +75,10 @@ class Merger(nn.Module):
         return x
 
 
-class Qwen25Vision(VisionModel):
+class Qwen25Vision(QwenVision):
     def __init__(self, config: dict[str, Any], processor: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__(config, processor, DEFAULT)
         vision = config["vision_config"]
-        self.squares = qwen_pixels.squares(vision, processor, DEFAULT)
         width, frames = vision["hidden_size"], self.squares.frames
         self.patch_embed = nn.Linear(3 * frames * self.squares.patch**2, width, bias=False)
         self.blocks = [Block(vision) for _ in range(vision["depth"])]
@@ -99,36 +86,16 @@ class Qwen25Vision(VisionModel):
         self.head_width = width // vision["num_heads"]
         self.window = vision.get("window_size", 112) // self.squares.factor
         self.full = set(vision.get("fullatt_block_indexes", [7, 15, 23, 31]))
-        self.image_token = config.get("image_token_id", 151655)
-        self.begin = config.get("vision_start_token_id", 151652)
-        self.end = config.get("vision_end_token_id", 151653)
-
-    def prepare(self, image: Image.Image) -> Prepared:
-        return self.squares.prepare(image)
 
     def encode(self, prepared: Prepared) -> Features:
         merge = self.squares.merge
         positions = qwen_pixels.patch_positions(prepared.grid, merge)
         angles = rotary_angles(positions, self.head_width)
         windows = windows_of(prepared.grid, self.window, merge)
-        x = self.patch_embed(mx.array(prepared.pixels).astype(self.patch_embed.weight.dtype))
+        x = self.patch_embed(self.patches(prepared, self.patch_embed.weight))
         for index, block in enumerate(self.blocks):
             x = block(x, angles, None if index in self.full else windows)
         return Features(tokens=self.merger(x))
-
-    def marker(self, text: TokenText) -> str:
-        return f"{text(self.begin)}{text(self.image_token)}{text(self.end)}"
-
-    def expansion(self, prepared: Prepared, text: TokenText) -> str:
-        return f"{text(self.begin)}{super().expansion(prepared, text)}{text(self.end)}"
-
-    def positions(
-        self, ids: Sequence[int], images: Sequence[Prepared]
-    ) -> tuple[np.ndarray[Any, Any], int]:
-        return qwen_pixels.rope_positions(tuple(ids), self.image_token, list(images))
-
-    def steer(self, text: nn.Module, steering: Steering, config: dict[str, Any]) -> None:
-        use_multi_rope(text, steering, config)
 
     def sanitize(self, weights: Mapping[str, mx.array]) -> dict[str, mx.array]:
         kept = {

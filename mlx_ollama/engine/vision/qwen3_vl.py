@@ -1,19 +1,19 @@
 """Qwen3-VL: learned positions stretched to the picture, full attention, features for the first text layers too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
 import numpy as np
-from PIL import Image
 
 from mlx_ollama.engine.encoders.layers import ACTIVATIONS
 from mlx_ollama.engine.vision import names, pixels, qwen_pixels
-from mlx_ollama.engine.vision.model import Features, Prepared, TokenText, VisionModel
+from mlx_ollama.engine.vision.model import Features, Prepared, VisionModel
 from mlx_ollama.engine.vision.qwen2_5_vl import Attention
+from mlx_ollama.engine.vision.qwen_family import QwenVision
 from mlx_ollama.engine.vision.rotary import rotary_angles
-from mlx_ollama.engine.vision.steering import Steering, use_deep_features, use_multi_rope
+from mlx_ollama.engine.vision.steering import Steering, use_deep_features
 
 NORM_EPS = 1e-6
 DEFAULT = qwen_pixels.Squares(
@@ -69,11 +69,10 @@ class Merger(nn.Module):
         return self.linear_fc2(nn.gelu(self.linear_fc1(x.reshape(-1, self.inner))))
 
 
-class Qwen3Vision(VisionModel):
+class Qwen3Vision(QwenVision):
     def __init__(self, config: dict[str, Any], processor: dict[str, Any]) -> None:
-        super().__init__()
+        super().__init__(config, processor, DEFAULT)
         vision = config["vision_config"]
-        self.squares = qwen_pixels.squares(vision, processor, DEFAULT)
         width, merge = vision["hidden_size"], self.squares.merge
         self.patch_embed = nn.Linear(3 * self.squares.frames * self.squares.patch**2, width)
         self.pos_embed = nn.Embedding(vision["num_position_embeddings"], width)
@@ -86,17 +85,11 @@ class Qwen3Vision(VisionModel):
             for _ in self.deep_layers
         ]
         self.head_width = width // vision["num_heads"]
-        self.image_token = config.get("image_token_id", 151655)
-        self.begin = config.get("vision_start_token_id", 151652)
-        self.end = config.get("vision_end_token_id", 151653)
-
-    def prepare(self, image: Image.Image) -> Prepared:
-        return self.squares.prepare(image)
 
     def encode(self, prepared: Prepared) -> Features:
         places = qwen_pixels.patch_positions(prepared.grid, self.squares.merge)
         angles = rotary_angles(places, self.head_width)
-        x = self.patch_embed(mx.array(prepared.pixels).astype(self.patch_embed.weight.dtype))
+        x = self.patch_embed(self.patches(prepared, self.patch_embed.weight))
         x = x + self._stretched(places, prepared.grid)
         deep: list[mx.array] = []
         for index, block in enumerate(self.blocks):
@@ -119,19 +112,8 @@ class Qwen3Vision(VisionModel):
                 total = total + tap * mx.array((row_weight * weight)[:, None])
         return total.astype(self.pos_embed.weight.dtype)
 
-    def marker(self, text: TokenText) -> str:
-        return f"{text(self.begin)}{text(self.image_token)}{text(self.end)}"
-
-    def expansion(self, prepared: Prepared, text: TokenText) -> str:
-        return f"{text(self.begin)}{super().expansion(prepared, text)}{text(self.end)}"
-
-    def positions(
-        self, ids: Sequence[int], images: Sequence[Prepared]
-    ) -> tuple[np.ndarray[Any, Any], int]:
-        return qwen_pixels.rope_positions(tuple(ids), self.image_token, list(images))
-
     def steer(self, text: nn.Module, steering: Steering, config: dict[str, Any]) -> None:
-        use_multi_rope(text, steering, config)
+        super().steer(text, steering, config)
         use_deep_features(text, steering)
 
     def sanitize(self, weights: Mapping[str, mx.array]) -> dict[str, mx.array]:

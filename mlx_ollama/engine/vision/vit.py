@@ -67,6 +67,20 @@ class MLP(nn.Module):
         return self.fc2(self.activation(self.fc1(x)))
 
 
+class GatedMLP(nn.Module):
+    """The feed-forward of the towers that look like language models."""
+
+    def __init__(self, width: int, inner: int, activation: str, *, bias: bool) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(width, inner, bias=bias)
+        self.up_proj = nn.Linear(width, inner, bias=bias)
+        self.down_proj = nn.Linear(inner, width, bias=bias)
+        self.activation = ACTIVATIONS[activation]
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return self.down_proj(self.activation(self.gate_proj(x)) * self.up_proj(x))
+
+
 class Layer(nn.Module):
     def __init__(self, args: ViTArgs) -> None:
         super().__init__()
