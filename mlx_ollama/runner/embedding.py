@@ -13,7 +13,7 @@ import numpy as np
 
 from mlx_ollama.engine.embeddings import Embedder, batches
 from mlx_ollama.errors import InvalidRequest, MlxOllamaError
-from mlx_ollama.ipc.messages import Done, Embed, Fault, FromRunner, Metrics, Vectors
+from mlx_ollama.ipc.messages import Done, Embed, Fault, FromRunner, Metrics, Progress, Vectors
 from mlx_ollama.runner.deadline import Work, Workers
 from mlx_ollama.runner.engine_thread import EngineThread
 from mlx_ollama.runner.model import Model
@@ -125,6 +125,8 @@ class Embeddings:
             batch = job.waiting.pop(0)
             pooled = np.array(self._embedder.embed([job.rows[index] for index in batch]))
             job.vectors |= dict(zip(batch, pooled, strict=True))
+            done, total = len(job.vectors), len(job.rows)  # a sign of life, or we pass for hung
+            self._outbox.put([Progress(id=job.message.id, completed=done, total=total)])
             self._engine.post(lambda _: self._embed(job))
             return
         self._end(job, self._answer(job))

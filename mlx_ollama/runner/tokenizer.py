@@ -78,6 +78,13 @@ def _cleaned(source: bytes) -> dict[str, Any]:
     return parsed
 
 
+def _largest_id(vocabulary: Any) -> int:
+    """Of a model's own tokens, whether it maps them to ids or lists them; -1 for none."""
+    if isinstance(vocabulary, dict):
+        return max(vocabulary.values(), default=-1)
+    return len(vocabulary) - 1 if isinstance(vocabulary, list) else -1
+
+
 def token_text(value: Any) -> str | None:
     """A token of tokenizer_config.json: its text, or an object with `content`."""
     if isinstance(value, dict):
@@ -96,6 +103,7 @@ class Tokenizer:
         self._config = config
         self._spelling = spelling_of(parsed)
         self._added: dict[int, Any] = self._library.get_added_tokens_decoder()
+        self._largest = _largest_id(parsed["model"].get("vocab"))
         self._pieces: dict[int, bytes] = {}
         self._segments = _SegmentCache(CACHE_CHARACTERS)
         self._borders = self._border_pattern()
@@ -107,8 +115,7 @@ class Tokenizer:
     def limit_to(self, size: int) -> None:
         """Take the number of embedding rows; a tokenizer that knows larger ids is refused."""
         self.size = size
-        vocabulary = self._library.get_vocab(with_added_tokens=True)
-        largest = max(vocabulary.values(), default=-1)
+        largest = max([self._largest, *self._added])
         if largest < 0:
             raise LoadFailed("invalid tokenizer: its vocabulary is empty")
         if largest >= self.size:
