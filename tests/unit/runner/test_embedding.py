@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_ollama.ipc.messages import Done, Embed, Fault, FromRunner, Vectors
+from mlx_ollama.ipc.messages import Done, Embed, Fault, FromRunner, Progress, Vectors
 from mlx_ollama.runner.deadline import Workers
 from mlx_ollama.runner.embedding import Embeddings
 from mlx_ollama.runner.tokenizer import Tokenizer
@@ -61,9 +61,10 @@ class Stage:
 
     def ask(self, **fields: Any) -> FromRunner:
         self.embeddings.begin(Embed(id=1, **fields))
-        while not self.outbox.messages:
+        while self.embeddings.count:
             self.run_some()
-        (last,) = self.outbox.messages
+        *progress, last = self.outbox.messages
+        assert all(isinstance(message, Progress) for message in progress)
         self.outbox.messages = []
         assert self.embeddings.count == 0
         return last
