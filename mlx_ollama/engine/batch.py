@@ -14,6 +14,7 @@ import mlx.nn as nn
 from mlx_ollama.engine import logits as logit_rules, rows as row_views
 from mlx_ollama.engine.sampler import Sampler, uniform
 from mlx_ollama.engine.sequence import Sequence, TokenLogprob
+from mlx_ollama.engine.tables import Tables
 from mlx_ollama.engine.vision.steering import Steering
 
 WINDOW_STEP = 64
@@ -51,9 +52,12 @@ class Sample:
 class Batch:
     """Forward and sample for whatever rows a step has; what depends on the set of rows is kept while it lasts."""
 
-    def __init__(self, model: nn.Module, steering: Steering, vocab_size: int) -> None:
+    def __init__(
+        self, model: nn.Module, steering: Steering, tables: Tables, vocab_size: int
+    ) -> None:
         self._model = model
         self._steering = steering
+        self._tables = tables
         self._vocab_size = vocab_size
         self._fed: list[Sequence] = []
         self._views: list[row_views.RowView] = []
@@ -67,7 +71,9 @@ class Batch:
             caches = rows[0].cache.layers
         else:
             caches = self._side_by_side(rows)
-        with self._steering.decode([_delta(row) for row in rows]):
+        windows = [row.request.num_ctx for row in rows]
+        deltas = [_delta(row) for row in rows]
+        with self._tables.chosen(windows), self._steering.decode(deltas):
             logits = self._model(tokens[:, None], cache=caches)[:, -1]
         for row in rows:
             row.cache.length += 1

@@ -28,6 +28,7 @@ from mlx_ollama.engine.sequence import (
     SequenceStatus,
     TokenEvent,
 )
+from mlx_ollama.engine.tables import Tables
 
 CLEAR_EVERY = 256
 """Steps between two clearings of MLX's buffer pool."""
@@ -71,8 +72,9 @@ class Engine:
         self._model = model
         self._budget = memory.Budget.of(model, memory_limit)
         room = self._budget.prefixes if prefix_bytes is None else prefix_bytes
-        self._prefill = prefill.Prefill(model.model, model.steering, PrefixCache(room))
-        batch = Batch(model.model, model.steering, model.vocab_size)
+        tables = Tables(model.model)
+        self._prefill = prefill.Prefill(model.model, model.steering, tables, PrefixCache(room))
+        batch = Batch(model.model, model.steering, tables, model.vocab_size)
         self._decoder = Decoder(batch, model.vocab_size, self._take, self._fault)
         self._chunk = scheduler.ChunkSize(target_gap)
         self._sequences: dict[int, Sequence] = {}

@@ -11,6 +11,7 @@ from mlx_ollama.engine import scheduler
 from mlx_ollama.engine.kv_cache import RowCache
 from mlx_ollama.engine.prefix_cache import PrefixCache
 from mlx_ollama.engine.sequence import PrefillEvent, Sequence, SequenceStatus
+from mlx_ollama.engine.tables import Tables
 from mlx_ollama.engine.vision.steering import Steering, embed
 
 MAX_SNAPSHOTS = 3
@@ -18,11 +19,14 @@ MAX_SNAPSHOTS = 3
 
 
 class Prefill:
-    def __init__(self, model: nn.Module, steering: Steering, prefixes: PrefixCache) -> None:
+    def __init__(
+        self, model: nn.Module, steering: Steering, tables: Tables, prefixes: PrefixCache
+    ) -> None:
         self.queue: list[Sequence] = []
         self.prefixes = prefixes
         self._model = model
         self._steering = steering
+        self._tables = tables
 
     def add(self, sequence: Sequence) -> None:
         sequence.status = SequenceStatus.PREFILLING
@@ -54,9 +58,10 @@ class Prefill:
 
     def _borrow(self, sequence: Sequence) -> None:
         request = sequence.request
-        entry = self.prefixes.lend(request.key, sequence.context)
+        key = f"{request.key} long" if self._tables.is_long(request.num_ctx) else request.key
+        entry = self.prefixes.lend(key, sequence.context)
         if entry is None:
-            entry = self.prefixes.adopt(request.key, RowCache(self._model), sequence.context)
+            entry = self.prefixes.adopt(key, RowCache(self._model), sequence.context)
         sequence.lease, sequence.cache = entry, entry.state
         sequence.cached = sequence.cache.length
         sequence.cache.reserve(len(sequence.context))
@@ -72,12 +77,13 @@ class Prefill:
     def _forward(self, sequence: Sequence, begin: int, end: int) -> None:
         cache, images = sequence.cache, sequence.request.embeddings
         ids = mx.array([sequence.context[begin:end]])
-        if images is None:
-            self._model(ids, cache=cache.layers)
-        else:
-            with self._steering.prefill(images, begin, end):
-                inputs = embed(self._model, ids, images, begin)
-                self._model(ids, cache=cache.layers, input_embeddings=inputs)
+        with self._tables.chosen([sequence.request.num_ctx]):
+            if images is None:
+                self._model(ids, cache=cache.layers)
+            else:
+                with self._steering.prefill(images, begin, end):
+                    inputs = embed(self._model, ids, images, begin)
+                    self._model(ids, cache=cache.layers, input_embeddings=inputs)
         cache.length = end
         mx.eval(cache.arrays())
         if end in _snapshot_positions(sequence):
