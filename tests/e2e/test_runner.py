@@ -188,6 +188,26 @@ def test_a_schema_is_kept(runner: RunnerProcess) -> None:
     assert text(out).startswith('{"a":')
 
 
+THINKS = CHAT.replace(
+    "{{ .Content }}", "{{ .Content }}{{ if .Thinking }}<t>{{ .Thinking }}</t>{{ end }}"
+)
+
+
+def test_a_schema_is_kept_from_the_first_content_of_a_model_that_may_think(
+    runner: RunnerProcess,
+) -> None:
+    """This one never thinks, so that its first token is taken back."""
+    schema = b'{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}'
+    request = chat(
+        "json",
+        options=Options(seed=1, num_predict=60),
+        format=schema,
+        think=True,
+        prompting=Prompting(template=THINKS),
+    )
+    assert text(runner.answer(request)).startswith('{"a":')
+
+
 def test_an_invalid_schema_is_the_request_s_fault_and_its_neighbour_goes_on(
     runner: RunnerProcess,
 ) -> None:
