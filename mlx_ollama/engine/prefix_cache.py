@@ -66,7 +66,10 @@ class State(Protocol):
 
 @dataclass(eq=False, kw_only=True)
 class Entry:
-    """`live` is the context of the row that holds a lent root; its path is then `live[:state.length]`."""
+    """`live` is the context of the row that holds a lent root; its path is then `live[:state.length]`.
+
+    `nbytes` is what it held when it was last weighed; a lent root's own state is its row's.
+    """
 
     key: str
     tokens: bytes
@@ -78,6 +81,7 @@ class Entry:
     snapshots: dict[int, Any] = field(default_factory=dict)
     live: Sequence[int] | None = None
     used: int = 0
+    nbytes: int = 0
 
     @property
     def path(self) -> bytes:
@@ -89,11 +93,10 @@ class Entry:
     def length(self) -> int:
         return len(self.path) // 4
 
-    @property
-    def nbytes(self) -> int:
+    def weigh(self) -> None:
         held = self.state or self.segment
         own = 0 if held is None or self.live is not None else held.nbytes
-        return own + sum(snapshot.nbytes for snapshot in self.snapshots.values())
+        self.nbytes = own + sum(snapshot.nbytes for snapshot in self.snapshots.values())
 
 
 def as_bytes(ids: Iterable[int]) -> bytes:
@@ -146,6 +149,7 @@ class PrefixCache:
             return self._lend_copy(chain, shared, context)
         self._lend_root(chain, shared)
         chain[0].live = context
+        chain[0].weigh()
         return chain[0]
 
     def adopt(self, key: str, state: State, context: Sequence[int]) -> Entry:
@@ -158,11 +162,12 @@ class PrefixCache:
     def _find(self, key: str, wanted: bytes) -> tuple[Entry | None, int]:
         """The entry whose own part the longest match ends in, and its length in tokens."""
         best: Entry | None = None
-        length = 0
+        length, beginning = 0, MIN_SHARED * 4
         for entry in self._entries:
-            if entry.key != key:
+            path = entry.path
+            if entry.key != key or path[:beginning] != wanted[:beginning]:
                 continue
-            shared = overlap(entry.path, wanted)
+            shared = overlap(path, wanted)
             if shared > length and shared > entry.base:
                 best, length = entry, shared
         return best, length
@@ -211,6 +216,7 @@ class PrefixCache:
                 child.parent = branch
             root.children = [c for c in root.children if c not in standing] + [branch]
             self._entries.append(branch)
+            branch.weigh()
         for position in later:
             root.snapshots.pop(position, None)
         root.tokens = root.tokens[: at * 4]
@@ -238,11 +244,13 @@ class PrefixCache:
         else:
             self._merge_children(entry)
             self._graft(entry)
+            entry.weigh()
         self.shrink(self.budget)
 
     def add_snapshot(self, entry: Entry, position: int, snapshot: Any) -> None:
         """Remember a lent row's state at `position`, a message's end."""
         entry.snapshots[position] = snapshot
+        entry.weigh()
 
     def truncate(self, entry: Entry, length: int, context: Sequence[int]) -> None:
         """A lent row goes on from its first `length` tokens with another `context`: nobody may stand on
@@ -271,6 +279,7 @@ class PrefixCache:
                 child.base = shared
                 for position in [p for p in child.snapshots if p <= shared]:
                     root.snapshots[position] = child.snapshots.pop(position)
+                child.weigh()
 
     def _graft(self, entry: Entry) -> None:
         """A root that began as a copy becomes a branch of the path that it shares."""

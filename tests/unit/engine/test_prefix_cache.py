@@ -223,4 +223,13 @@ def test_random_conversations_never_get_a_wrong_cache(plain: bool, seed: int) ->
             new = [generator.randrange(2) for _ in range(generator.randrange(1, 60))]
             hits += rows.start(base + new) > 0
             rows.decode(-1, [generator.randrange(2) for _ in range(generator.randrange(40))])
+        check_weights(rows.cache)
     assert hits > 0 or budget < 1 << 30
+
+
+def check_weights(cache: PrefixCache) -> None:
+    """What was last weighed is still so."""
+    weighed = cache.nbytes
+    for entry in cache._entries:  # pyright: ignore[reportPrivateUsage]
+        entry.weigh()
+    assert weighed == cache.nbytes
