@@ -125,11 +125,17 @@ class Embeddings:
             batch = job.waiting.pop(0)
             pooled = np.array(self._embedder.embed([job.rows[index] for index in batch]))
             job.vectors |= dict(zip(batch, pooled, strict=True))
-            done, total = len(job.vectors), len(job.rows)  # a sign of life, or we pass for hung
-            self._outbox.put([Progress(id=job.message.id, completed=done, total=total)])
+            self._show_life(job)
             self._engine.post(lambda _: self._embed(job))
             return
         self._end(job, self._answer(job))
+
+    def _show_life(self, job: Job) -> None:
+        """Or we pass for hung."""
+        done = Progress(id=job.message.id, completed=len(job.vectors), total=len(job.rows))
+        with self._lock:  # nothing may follow the last word of an abort
+            if self._open.get(job.message.id) is job:
+                self._outbox.put([done])
 
     def _answer(self, job: Job) -> FromRunner:
         message = job.message
@@ -156,7 +162,7 @@ class Embeddings:
             if self._open.get(job.message.id) is not job:
                 return
             del self._open[job.message.id]
-        self._outbox.put([last])
+            self._outbox.put([last])
         if not self._open:
             self._on_idle()
 

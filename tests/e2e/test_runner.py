@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -226,6 +227,39 @@ def test_an_abort_ends_a_stream(runner: RunnerProcess) -> None:
     runner.until(Delta)
     runner.send(Abort(id=9_999))
     assert done(runner.until(Done)).reason == "abort"
+
+
+def test_every_request_has_one_last_word_and_nothing_after_it(runner: RunnerProcess) -> None:
+    draw, open_, ended = random.Random(4), set[int](), list[int]()
+    numbers = iter(range(20_000, 20_200))
+    while len(ended) < 200:
+        while len(open_) < 12 and (number := next(numbers, 0)):
+            runner.send(*_any_request(number, draw))
+            open_.add(number)
+        for message in runner.receive():
+            number = getattr(message, "id", 0)
+            assert number not in ended
+            if isinstance(message, Done | Fault | Vectors):
+                ended.append(number)
+                open_.discard(number)
+    assert len(set(ended)) == len(ended)
+
+
+def _any_request(number: int, draw: random.Random) -> list[ToRunner]:
+    """Of any kind, with any end; a third of them is aborted at once."""
+    options = Options(num_predict=draw.choice([1, 5, 40]), stop=draw.choice([[], ["e"]]))
+    messages = [user("question " * draw.randint(1, 99))]
+    request = draw.choice(
+        [
+            Chat(id=number, messages=messages, options=options),
+            Chat(id=number, messages=messages, options=options, format=b'"json"'),
+            Chat(id=number, messages=messages, options=options, format=b'{"type":"nosuch"}'),
+            Generate(id=number, prompt="x", template="{{ if }}", messages=messages),
+            Generate(id=number, prompt="x" * draw.randint(1, 999), raw=True, options=options),
+            Embed(id=number, inputs=["a", "b" * draw.randint(1, 99)]),
+        ]
+    )
+    return [request, Abort(id=number)] if draw.random() < 0.3 else [request]
 
 
 def test_a_hostile_template_costs_only_its_own_request(runner: RunnerProcess) -> None:
