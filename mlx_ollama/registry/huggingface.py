@@ -31,6 +31,8 @@ MAX_LISTING = 8 << 20
 MAX_SMALL_FILE = 64 << 20
 MAX_FILES = 4000
 MAX_PAGES = 20
+DEFAULT_QUANTIZATION = "Q4_K_M"
+_GGUF_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 _NEXT = re.compile(r'<([^>]+)>;\s*rel="next"')
 # What makes a model, and nothing that is code or a pickle.
 _WANTED = re.compile(
@@ -76,7 +78,8 @@ class Hub:
         self._patience = patience or Patience()
         self._endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
         self._repository = f"{name.namespace}/{name.model}"
-        self._revision = quote("main" if name.tag == "latest" else name.tag, safe="")
+        self._tag, self._revision = name.tag, "main"
+        self._quantization = DEFAULT_QUANTIZATION if name.tag == "latest" else name.tag
         self._token = token(home)
 
     def request(
@@ -89,10 +92,24 @@ class Hub:
         return self.http.follow(method, url, sent)
 
     async def files(self) -> list[Entry]:
-        """The files that make a model; none when it has GGUF ones, which a registry's pull is for.
+        """The files that make a model; none when that is one GGUF file, which a registry's pull is for.
 
         NotFound, UpstreamError.
         """
+        entries = await self._listing()
+        if any(entry.path.endswith(".gguf") for entry in entries):
+            return split_gguf(entries, self._quantization)
+        if self._tag != "latest":  # no quantisation can be meant, so a revision is
+            self._revision = quote(self._tag, safe="")
+            entries = await self._listing()
+        wanted = [one for one in entries if one.type == "file" and _WANTED.fullmatch(one.path)]
+        if not any(entry.path.endswith(".safetensors") for entry in wanted):
+            raise NotFound("the repository has neither GGUF nor Safetensors files")
+        if len(wanted) > MAX_FILES:
+            raise UpstreamError(f"the repository has more than {MAX_FILES} files")
+        return wanted
+
+    async def _listing(self) -> list[Entry]:
         url = f"{self._endpoint}/api/models/{self._repository}/tree/{self._revision}?recursive=true"
         entries: list[Entry] = []
         for _ in range(MAX_PAGES):
@@ -103,14 +120,7 @@ class Hub:
                 raise UpstreamError("the hub's list of files makes no sense") from error
             if origin(url) != origin(self._endpoint):
                 break
-        if any(entry.path.endswith(".gguf") for entry in entries):
-            return []
-        wanted = [one for one in entries if one.type == "file" and _WANTED.fullmatch(one.path)]
-        if not any(entry.path.endswith(".safetensors") for entry in wanted):
-            raise NotFound("the repository has neither GGUF nor Safetensors files")
-        if len(wanted) > MAX_FILES:
-            raise UpstreamError(f"the repository has more than {MAX_FILES} files")
-        return wanted
+        return entries
 
     async def _read(self, url: str, limit: int) -> tuple[bytes, str]:
         """A body, and the address of the next page if it has one."""
@@ -170,6 +180,18 @@ async def pull_files(
                 async with aclosing(importer(name, step.digests)) as lines:
                     async for line in lines:
                         yield line
+
+
+def split_gguf(entries: list[Entry], quantization: str) -> list[Entry]:
+    """All parts of the GGUF model of that quantisation, if it comes in parts; registries do not serve those."""
+    wanted = quantization.lower()
+    parts = [
+        entry
+        for entry in entries
+        if _GGUF_PART.search(entry.path) and wanted in entry.path.lower() and entry.lfs
+    ]
+    counts = {_GGUF_PART.split(entry.path)[0] for entry in parts}
+    return parts if len(counts) == 1 else []
 
 
 def token(home: Path) -> str:

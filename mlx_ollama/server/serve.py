@@ -16,6 +16,7 @@ from litestar.types import ASGIApp
 from mlx_ollama import __version__
 from mlx_ollama.config import Settings
 from mlx_ollama.conversion import Conversions
+from mlx_ollama.create.imported import importer
 from mlx_ollama.inference.models import Models
 from mlx_ollama.registry.transfers import Transfers
 from mlx_ollama.server.app import create_app
@@ -139,7 +140,7 @@ def make_services(settings: Settings, limits: Limits | None = None) -> Services:
         store=store,
         conversions=conversions,
         supervisor=supervisor,
-        transfers=Transfers(store),
+        transfers=Transfers(store, importer=importer(store, conversions)),
         models=Models(settings, store, conversions, supervisor),
     )
 

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from hashlib import sha256
+from hashlib import sha1, sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.conftest import SHARED
-from tests.fakes.registry import Fault, FaultProxy, real_registry
+from tests.fakes.registry import Answer, FakeRegistry, Fault, FaultProxy, Request, real_registry
 from tests.serving import ServerProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -151,6 +151,62 @@ async def test_a_server_told_to_end_in_mid_pull_keeps_what_has_come(
             name = f"{proxy.host}/library/stalled"
             await asyncio.to_thread(post, other, "/api/pull", model=name, insecure=True)
         assert not [file for file in blobs(other) if ".part" in file]
+
+
+class Hub:
+    """A folder as a repository of Hugging Face."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+    def entry(self, name: str) -> dict[str, Any]:
+        content = self.files[name]
+        git = sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+        found: dict[str, Any] = {"type": "file", "path": name, "size": len(content), "oid": git}
+        if name.endswith(".safetensors"):
+            found["lfs"] = {"oid": sha256(content).hexdigest(), "size": len(content)}
+        return found
+
+    def answer(self, request: Request) -> Answer:
+        name = request.path.rpartition("/")[2]
+        if "/tree/main" in request.path:
+            names = [name for name in self.files if not name.endswith(".gguf")]
+            return Answer(200, {}, json.dumps([self.entry(name) for name in names]).encode())
+        content = self.files.get(name)
+        if content is None:
+            return Answer(404)
+        if request.range is None:
+            return Answer(200, {}, content)
+        start, end = request.range
+        span = {"Content-Range": f"bytes {start}-{end}/{len(content)}"}
+        return Answer(206, span, content[start : end + 1])
+
+
+@pytest.mark.anyio
+async def test_a_safetensors_repository_of_hugging_face_becomes_a_model_that_travels(
+    registry: str, shared: Path, tmp_path: Path
+) -> None:
+    async with FakeRegistry().running() as fake:
+        fake.say = Hub(shared / "zoo" / "llama").answer
+        with ServerProcess(tmp_path, HF_ENDPOINT=f"http://{fake.host}") as other:
+            name = "hf.co/mlx-community/tiny"
+            done = await asyncio.to_thread(post, other, "/api/pull", model=name)
+            assert done == {"status": "success"}
+            shown = await asyncio.to_thread(post, other, "/api/show", model=name)
+            assert shown["details"]["format"] == "safetensors"
+            await asyncio.to_thread(_there_and_back, other, name, f"{registry}/library/tensors")
+
+
+def _there_and_back(server: ServerProcess, name: str, copy: str) -> None:
+    before = answer(server, name)
+    assert before
+    post(server, "/api/copy", source=name, destination=copy)
+    post(server, "/api/push", model=copy, insecure=True)
+    for gone in (name, copy):
+        delete(server, gone)
+    assert blobs(server) == set()
+    post(server, "/api/pull", model=copy, insecure=True)
+    assert answer(server, copy) == before
 
 
 def test_ollamas_own_program_pushes_and_pulls(

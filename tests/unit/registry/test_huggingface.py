@@ -11,7 +11,7 @@ from mlx_ollama.api.models import Progress
 from mlx_ollama.errors import InvalidRequest, UpstreamError
 from mlx_ollama.registry import transfers
 from mlx_ollama.registry.access import Access
-from mlx_ollama.registry.huggingface import pull_files, token
+from mlx_ollama.registry.huggingface import Entry, Large, pull_files, split_gguf, token
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.names import ModelName
 from tests.fakes.registry import Answer, FakeRegistry, Request
@@ -150,6 +150,34 @@ async def test_a_next_page_elsewhere_is_not_asked_for(stage: HubStage) -> None:
     stage.link = {"Link": f'<http://{stage.elsewhere.host}/x>; rel="next"'}
     await stage.pull()
     assert {request.path for request in stage.elsewhere.requests} == {"/cdn"}
+
+
+def parts(quantization: str, count: int = 3) -> list[Entry]:
+    return [
+        Entry(
+            type="file",
+            path=f"{quantization}/m-{quantization}-{index:05}-of-{count:05}.gguf",
+            lfs=Large(oid="a" * 64, size=1),
+        )
+        for index in range(1, count + 1)
+    ]
+
+
+def test_a_gguf_model_in_parts_is_fetched_whole() -> None:
+    entries = [*parts("Q4_K_M"), *parts("Q8_0"), Entry(type="file", path="m-Q6_K.gguf")]
+    assert split_gguf(entries, "Q4_K_M") == parts("Q4_K_M")
+    assert split_gguf(entries, "q8_0") == parts("Q8_0")
+    assert split_gguf(entries, "Q6_K") == []
+    assert split_gguf(entries, "Q") == []
+
+
+async def test_a_tag_of_a_repository_without_gguf_is_a_revision(stage: HubStage) -> None:
+    tagged = ModelName.parse("hf.co/mlx-community/tiny:v2")
+    access = Access(home=stage.side.folder, insecure=True, patience=IMPATIENT)
+    store, downloads = stage.side.store, stage.side.downloads
+    steps = pull_files(store.blobs, downloads, tagged, access, stage.importer)
+    assert [line async for line in steps] == []
+    assert stage.fake.paths("/tree/v2")
 
 
 async def test_an_unknown_repository_is_left_to_the_registrys_pull(stage: HubStage) -> None:
