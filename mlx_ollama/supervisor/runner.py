@@ -21,6 +21,7 @@ _STOPPED = (
     "model runner has unexpectedly stopped, this may be due to resource limitations or an internal error, "
     "check ollama server logs for details"
 )
+LEAST_AUTOMATIC = 4096  # no automatic context length is shorter, but for the model's own
 _EXIT_SECONDS = 0.5  # a runner whose socket has closed has this long to be gone
 
 
@@ -106,11 +107,15 @@ class Runner:
         return self.connection.memory
 
     def suits(self, num_ctx: int) -> bool:
-        """Whether a request for that context length can be served as it is; 0 is content with any."""
-        if num_ctx in (0, self.load.num_ctx) or self.loaded is None:
+        """Whether a request for that context length (0: the automatic one) fits into the one that was loaded.
+
+        A shorter one is the request's own affair. What was loaded for a short one must not cut the prompts of
+        requests that say nothing.
+        """
+        if self.loaded is None or num_ctx == self.load.num_ctx:
             return True
-        trained = self.loaded.context_length or num_ctx
-        return min(num_ctx, trained) == self.loaded.num_ctx
+        trained = self.loaded.context_length or self.loaded.num_ctx
+        return min(num_ctx or LEAST_AUTOMATIC, trained) <= self.loaded.num_ctx
 
     async def acquire(self, keep_alive: int | None) -> None:
         """Wait for a slot; Gone when the runner is leaving, unless it is held for those who had it loaded."""

@@ -14,7 +14,7 @@ Preparation = Callable[[], AsyncGenerator[Progress | Load, None]]
 class RunnerSpec(Struct, frozen=True, kw_only=True):
     """A model as a runner should hold it. Runners are told apart by `load.digest`.
 
-    `load.num_ctx` 0 is automatic and content with whatever a loaded runner has; another number than the
+    `load.num_ctx` 0 is automatic; a number larger than the
     loaded one reloads. `size` is the bytes of the weights on disk, for placement before a load.
     `prepare` runs only when the model has to be loaded: progress while weights are made (it counts as life
     for the load timeout), and last the `Load` to send; closed early when nobody waits any more.

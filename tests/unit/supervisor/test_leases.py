@@ -47,15 +47,19 @@ async def test_simultaneous_requests_share_one_load(stage: Stage) -> None:
     assert len(stage.pids()) == 1
 
 
-async def test_another_context_length_reloads_but_automatic_does_not(stage: Stage) -> None:
+async def test_only_a_longer_context_reloads(stage: Stage) -> None:
     async with stage.supervisor() as supervisor:
-        await ask(supervisor, spec(num_ctx=512))
-        await ask(supervisor, spec(num_ctx=0))
-        await ask(supervisor, spec(num_ctx=512))
-        assert [model.context_length for model in supervisor.loaded()] == [512]
-        await ask(supervisor, spec(num_ctx=1024))
-        assert [model.context_length for model in supervisor.loaded()] == [1024]
-    assert len(stage.pids()) == 2
+        for num_ctx, loaded in (
+            (512, 512),
+            (0, 4096),
+            (512, 4096),
+            (1024, 4096),
+            (6000, 6000),
+            (0, 6000),
+        ):
+            await ask(supervisor, spec(num_ctx=num_ctx))
+            assert [model.context_length for model in supervisor.loaded()] == [loaded]
+    assert len(stage.pids()) == 3
 
 
 async def test_a_context_length_beyond_training_is_the_same_as_the_trained_one(
