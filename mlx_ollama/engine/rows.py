@@ -19,6 +19,11 @@ class RowMasks(list[Any]):
     """One attention mask a row; None where every key counts."""
 
 
+def _apart(batch: mx.array) -> list[mx.array]:
+    """Each row as a batch of one, in one operation."""
+    return list(mx.split(batch, batch.shape[0]))
+
+
 class KVRows:
     """Key-value caches. `offset` is set by the batch before each step, one number a row."""
 
@@ -27,10 +32,8 @@ class KVRows:
         self.offset: mx.array
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[RowArrays, RowArrays]:
-        pairs = [
-            row.update_and_fetch(keys[i : i + 1], values[i : i + 1])
-            for i, row in enumerate(self.rows)
-        ]
+        new = zip(self.rows, _apart(keys), _apart(values), strict=True)
+        pairs = [row.update_and_fetch(k, v) for row, k, v in new]
         return RowArrays([k for k, _ in pairs]), RowArrays([v for _, v in pairs])
 
     def keys_and_values(self) -> tuple[RowArrays, RowArrays]:
@@ -63,8 +66,8 @@ class ArrayRows:
         return None if states[0] is None else mx.concatenate(states)
 
     def __setitem__(self, index: int, value: mx.array) -> None:
-        for i, row in enumerate(self.rows):
-            row[index] = value[i : i + 1]
+        for row, part in zip(self.rows, _apart(value), strict=True):
+            row[index] = part
 
     def __len__(self) -> int:
         return len(self.rows[0].cache)
@@ -161,14 +164,14 @@ def replace_attention(base: Any) -> None:
         return mx.concatenate(
             [
                 mx.fast.scaled_dot_product_attention(
-                    queries[i : i + 1],
+                    row,
                     keys[i],
                     values[i],
                     scale=scale,
                     mask=mask[i] if isinstance(mask, RowMasks) else mask,
                     sinks=sinks,
                 )
-                for i in range(len(keys))
+                for i, row in enumerate(_apart(queries))
             ]
         )
 
