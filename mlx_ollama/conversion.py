@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -49,6 +49,16 @@ class _Line(Struct):
     completed: int = 0
     total: int = 0
     error: str = ""
+
+
+class _SourceFile(Struct):
+    sha256: str
+
+
+class _Record(Struct):
+    """What the converter writes beside the weights."""
+
+    sources: list[_SourceFile]
 
 
 class _NoRoom(Exception):
@@ -168,6 +178,15 @@ class Conversions:
         if total > goal:
             raise _NoRoom("it is over the cache's limit")
 
+    def forget(self, digests: Iterable[str]) -> None:
+        """Remove the weights that were made of blobs which are gone. Blocks."""
+        gone = {digest.removeprefix("sha256:") for digest in digests}
+        if not gone or not self._directory.is_dir():
+            return
+        for folder in self._entries():
+            if gone & _sources_of(folder):
+                _remove(folder)
+
     def _entries(self) -> list[Path]:
         return [path for path in self._directory.iterdir() if not path.name.startswith(".")]
 
@@ -185,6 +204,15 @@ def _use(folder: Path) -> bool:
     with contextlib.suppress(OSError):  # a read-only cache keeps no order
         os.utime(folder)
     return True
+
+
+def _sources_of(folder: Path) -> set[str]:
+    """The files that weights were made of, as the converter noted them: SHA-256 in hex."""
+    try:
+        record = msgspec.json.decode((folder / "conversion.json").read_bytes(), type=_Record)
+    except (OSError, msgspec.MsgspecError):
+        return set()
+    return {source.sha256 for source in record.sources}
 
 
 def _used(path: Path) -> float:

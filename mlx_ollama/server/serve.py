@@ -134,6 +134,7 @@ def make_services(settings: Settings, limits: Limits | None = None) -> Services:
     """Everything that the handlers work with; inside the running loop."""
     store = Store(settings.models, settings.cache, noprune=settings.noprune)
     conversions = Conversions(settings.cache, max_bytes=settings.cache_limit)
+    store.on_removed.append(conversions.forget)
     supervisor = Supervisor(limits or _limits(settings))
     return Services(
         settings=settings,

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class Store:
         self.blobs = Blobs(root / "blobs")
         self.manifests = Manifests(root / "manifests", root / "blobs")
         self.inspections = Inspections(cache / "inspections" if cache else None)
+        # Told of blobs that are gone, so that what was derived of them goes too; called in threads.
+        self.on_removed: list[Callable[[set[Digest]], None]] = [self.inspections.forget]
         self._models: dict[Path, tuple[StoredManifest, Model]] = {}
         self._leftovers: set[Digest] = set()  # unneeded since a removal had to wait
         self._mutex = threading.Lock()
@@ -147,7 +149,8 @@ class Store:
                     return set()
                 removed = remove_blobs(self.blobs, unneeded(self.manifests, self._leftovers))
                 self._leftovers.clear()
-        self.inspections.forget(removed)
+        for tell in self.on_removed:
+            tell(removed)
         return removed
 
     def prune(self) -> None:

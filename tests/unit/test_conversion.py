@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import os
 import shutil
 from contextlib import aclosing
@@ -155,3 +156,16 @@ async def test_what_a_killed_converter_left_is_swept(tmp_path: Path, gguf: Path)
 def test_the_key_depends_on_every_input_and_their_order() -> None:
     keys = {cache_key(digests) for digests in (["a"], ["a", "b"], ["b", "a"], ["c"])}
     assert len(keys) == 4
+
+
+def digest_of(path: Path) -> str:
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+async def test_weights_go_with_the_files_they_were_made_of(tmp_path: Path, gguf: Path) -> None:
+    conversions = Conversions(tmp_path)
+    await prepare(conversions, source(gguf))
+    conversions.forget(["sha256:" + "0" * 64])
+    assert len(weights(tmp_path)) == 1
+    conversions.forget([digest_of(gguf)])
+    assert weights(tmp_path) == []
