@@ -69,9 +69,15 @@ class RunnerProcess:
         out = b""
         while len(out) < size:
             piece = self.server.recv(size - len(out))
-            assert piece, f"the runner closed: {self.process.wait(10)}"
+            assert piece, self._last_words()
             out += piece
         return out
+
+    def _last_words(self) -> str:
+        """Why it ended."""
+        assert self.process.stderr is not None
+        status, log = self.process.wait(10), self.process.stderr.read().decode()
+        return f"the runner closed with status {status}: {log}"
 
     def until(self, *wanted: type) -> list[FromRunner]:
         """Everything up to the first message of a kind."""
