@@ -43,13 +43,17 @@ class SchemaGrammar:
     def allow(self, token: int) -> None:
         """Take the token that was sampled. Raises GrammarFault when it has no place."""
         if not self._matcher.consume_token(token):
-            raise GrammarFault(self._matcher.get_error().split("\n")[0] or "grammar failed")
+            raise self._fault()
 
     def fill(self, mask: Mask) -> None:
         """Write the tokens that may come next, a bit a token. Raises GrammarFault."""
         self._matcher.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
         if self._matcher.is_error():
-            raise GrammarFault(self._matcher.get_error().split("\n")[0])
+            raise self._fault()
+
+    def _fault(self) -> GrammarFault:
+        reason = _first_line(self._matcher.get_error()).lower()
+        return GrammarFault(f"the format could not be followed any further: {reason}")
 
     @property
     def is_finished(self) -> bool:
@@ -108,7 +112,7 @@ class Compiler:
 
 
 def _first_line(error: object) -> str:
-    return str(error).strip().partition("\n")[0][:300] or "not a usable schema"
+    return str(error).strip().partition("\n")[0][:300] or "no reason given"
 
 
 def _schema(format_json: bytes) -> dict[str, Any]:

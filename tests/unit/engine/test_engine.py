@@ -3,10 +3,12 @@
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from mlx_ollama.engine.engine import Engine
+from mlx_ollama.engine.prefix_cache import as_bytes
 from mlx_ollama.engine.sequence import (
     Event,
     FaultEvent,
@@ -333,6 +335,23 @@ def test_request_larger_than_memory_is_refused_with_numbers() -> None:
     assert (fault.id, fault.kind) == (0, "busy")
     assert "GiB" in fault.message
     assert len(tokens_of(e for e in events if e.id == 1)[1]) == 12
+
+
+def test_rows_that_outgrow_memory_lose_the_youngest() -> None:
+    """Rows are admitted for what they are expected to say; some say more."""
+    engine = Engine(model(), parallel=2)
+    engine.submit(request(0, list(range(60))))
+    drain(engine)
+    assert engine._prefill.prefixes.nbytes > 0  # pyright: ignore[reportPrivateUsage]
+    engine.submit(request(1, [1, 2], num_ctx=2048, max_tokens=300))
+    engine.submit(request(2, [3, 4], num_ctx=2048, max_tokens=300))
+    events = engine.step()
+    engine._budget = replace(engine._budget, room=70_000)  # pyright: ignore[reportPrivateUsage]
+    events += drain(engine)
+    (fault,) = [e for e in events if isinstance(e, FaultEvent)]
+    assert (fault.id, fault.kind) == (2, "busy")
+    assert len(tokens_of(e for e in events if e.id == 1)[1]) == 300
+    assert not engine._prefill.prefixes._find("", as_bytes(range(60)))[0]  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("name", PLAIN[:1])
