@@ -329,7 +329,7 @@ def test_mask_is_exact_where_the_vocabulary_is_no_multiple_of_32() -> None:
 
 def test_token_out_of_place_is_a_fault_with_a_reason(compiler: Compiler) -> None:
     constraint = compiler.compile(b'"json"')
-    with pytest.raises(grammar.GrammarFault, match="^the format could not be followed"):
+    with pytest.raises(grammar.GrammarFault, match=r"^the format could not be followed"):
         constraint.allow(FIRST_BYTE + ord("x"))
-    with pytest.raises(grammar.GrammarFault, match="^the format could not be followed"):
+    with pytest.raises(grammar.GrammarFault, match=r"^the format could not be followed"):
         constraint.fill(grammar.open_masks(1, VOCABULARY)[0])
