@@ -20,7 +20,7 @@ from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.durable import read_regular
 from mlx_ollama.store.humanise import human_number
 from mlx_ollama.store.manifests import Layer, decode_digest
-from mlx_ollama.store.tensor_blobs import blob_tensors, read_blob_header
+from mlx_ollama.store.tensor_blobs import blob_tensors, chat_template_of, read_blob_header
 
 MAX_LISTING = 64 << 20
 MIN_OLLAMA = "0.19.0"  # the first Ollama that reads this layout
@@ -28,6 +28,7 @@ KINDS = ("tensor", "json")
 # Ollama shows a bar for lines that have a digest; its own for quantising is this one.
 BAR = "0" * 19
 _EMBEDDING_FAMILIES = ("bert", "roberta", "nomic_bert", "modernbert")
+_POOLING = "1_Pooling/config.json"  # only models that are made for vectors have one
 
 
 class MadeLayer(Struct, frozen=True):
@@ -107,9 +108,9 @@ def describe(draft: Draft, made: Made) -> None:
     config["model_families"] = [*config.get("model_families", ()), made.architecture]
     config.setdefault("model_type", human_number(_parameter_count(draft)))
     config.setdefault("file_type", made.file_type)
-    config.setdefault(
-        "capabilities", own_capabilities(made.architecture, _file(draft, "config.json"))
-    )
+    has_pooling = any(layer.name == _POOLING for layer in draft.layers)
+    settings = _file(draft, "config.json")
+    config.setdefault("capabilities", own_capabilities(made.architecture, settings, has_pooling))
     config.setdefault("requires", MIN_OLLAMA)
 
 
@@ -121,7 +122,7 @@ async def with_turns(
         async for line in lines:
             yield line
     settings = await threads.run(lambda: _file(draft, "tokenizer_config.json"))
-    template, keeps_own = settings.get("chat_template"), bool(wanted.request.template)
+    template, keeps_own = chat_template_of(settings), bool(wanted.request.template)
     for line in await threads.run(
         lambda: list(add_turn_format(draft, template, keeps_own=keeps_own))
     ):
@@ -139,11 +140,13 @@ def _file(draft: Draft, name: str) -> dict[str, Any]:
         return {}
 
 
-def own_capabilities(architecture: str, settings: Mapping[str, Any]) -> list[str]:
+def own_capabilities(
+    architecture: str, settings: Mapping[str, Any], has_pooling: bool = False
+) -> list[str]:
     """What the weights can do; templates and parsers add to it when the model is described."""
     name = architecture.replace("-", "_")
-    is_encoder = name.endswith(_EMBEDDING_FAMILIES)
-    own = ["embedding" if is_encoder else "completion"]
+    is_encoder = name.endswith(_EMBEDDING_FAMILIES) or settings.get("use_bidirectional_attention")
+    own = ["embedding" if is_encoder or has_pooling else "completion"]
     return [*own, "vision"] if settings.get("vision_config") else own
 
 

@@ -15,7 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidRequest, NotFound
+from mlx_ollama.errors import (
+    CorruptData,
+    InvalidDigest,
+    InvalidRequest,
+    NotFound,
+    StoreUnwritable,
+)
 from mlx_ollama.store import lock, threads
 from mlx_ollama.store.durable import (
     file_mode,
@@ -256,12 +262,19 @@ class Blobs:
         writer = self.writer()
         await threads.run(writer.__enter__)
         try:
+            self._require_room(length)
             async for piece in _in_pieces(chunks):
                 await threads.run(partial(writer.write, piece))
             await threads.run(partial(writer.commit, address))
         finally:
             await threads.run(writer.__exit__)
         return True
+
+    def _require_room(self, length: int | None) -> None:
+        """Refuse before the client has sent gigabytes in vain."""
+        free = shutil.disk_usage(self.folder).free
+        if length is not None and length > free:
+            raise StoreUnwritable(f"no space left on device (need {length} bytes, have {free})")
 
 
 async def _in_pieces(chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:

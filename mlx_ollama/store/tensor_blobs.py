@@ -3,6 +3,7 @@ files (internals 2.3, 2.15)."""
 
 import os
 import re
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -131,7 +132,15 @@ def lowest_precision(tensors: list[StoredTensor]) -> str:
 def read_chat_template(model: Model) -> str | None:
     """The Jinja template of its tokenizer's configuration."""
     path = model.files.get("tokenizer_config.json")
-    template = _json_object(read_regular(path, MAX_FILE)).get("chat_template") if path else None
+    return chat_template_of(_json_object(read_regular(path, MAX_FILE))) if path else None
+
+
+def chat_template_of(settings: Mapping[str, Any]) -> str | None:
+    """Of a tokenizer's settings: the one template, or of several the one called `default`."""
+    template = settings.get("chat_template")
+    if isinstance(template, list):
+        named = [entry for entry in template if isinstance(entry, dict)]
+        template = next((e.get("template") for e in named if e.get("name") == "default"), None)
     return template if isinstance(template, str) else None
 
 

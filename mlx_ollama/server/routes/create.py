@@ -26,7 +26,10 @@ async def blob_exists(request: Call) -> ASGIApp:
 async def upload_blob(request: Call) -> ASGIApp:
     """What is here already is answered without reading the body."""
     digest = request.path_params["digest"]
-    is_new = await services_of(request).store.blobs.receive(digest, request.stream())
+    length = request.headers.get("content-length")
+    is_new = await services_of(request).store.blobs.receive(
+        digest, request.stream(), int(length) if length else None
+    )
     return Reply(status=201 if is_new else 200)
 
 

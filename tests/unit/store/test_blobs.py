@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidRequest, NotFound
+from mlx_ollama.errors import (
+    CorruptData,
+    InvalidDigest,
+    InvalidRequest,
+    NotFound,
+    StoreUnwritable,
+)
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.store import Store
 from tests.fakes.models import upload
@@ -39,6 +45,11 @@ async def chunks(*parts: bytes) -> AsyncGenerator[bytes]:
         yield part
 
 
+async def unread() -> AsyncGenerator[bytes]:
+    raise AssertionError("read")
+    yield b""
+
+
 async def test_an_upload_is_there_whole_and_for_the_owner_only(store: Store) -> None:
     previous = os.umask(0)
     try:
@@ -54,11 +65,6 @@ async def test_an_upload_is_there_whole_and_for_the_owner_only(store: Store) -> 
 
 async def test_an_upload_that_is_here_is_not_read(store: Store) -> None:
     await upload(store, b"hello")
-
-    async def unread() -> AsyncGenerator[bytes]:
-        raise AssertionError("read")
-        yield b""
-
     assert not await store.blobs.receive(HELLO, unread())
 
 
@@ -107,6 +113,12 @@ async def test_files_of_a_workspace_become_blobs(store: Store) -> None:
     assert store.blobs.read(new) == b"new"
     assert stat.S_IMODE(store.blobs.path(new).stat().st_mode) == 0o600
     assert {path.name for path in store.blobs.folder.iterdir()} == {old.file_name, new.file_name}
+
+
+async def test_an_upload_that_cannot_fit_is_refused_unread(store: Store) -> None:
+    with pytest.raises(StoreUnwritable, match=rf"need {1 << 60} bytes, have \d+"):
+        await store.blobs.receive(HELLO, unread(), length=1 << 60)
+    assert list(store.blobs.folder.iterdir()) == []
 
 
 async def test_an_open_store_stays_open(store: Store) -> None:

@@ -12,7 +12,12 @@ from mlx_ollama.api.models import ShowRequest
 from mlx_ollama.errors import CorruptData
 from mlx_ollama.store import describe
 from mlx_ollama.store.store import Store
-from mlx_ollama.store.tensor_blobs import StoredTensor, blob_tensors, read_blob_header
+from mlx_ollama.store.tensor_blobs import (
+    StoredTensor,
+    blob_tensors,
+    chat_template_of,
+    read_blob_header,
+)
 from tests.conftest import DATA
 from tests.fakes.models import run_create
 
@@ -92,6 +97,13 @@ def test_a_quantised_weight_is_one_tensor_of_its_unpacked_shape() -> None:
         StoredTensor("x.weight", "int4", (8, 128)),
         StoredTensor("x.bias", "BF16", (8,)),
     ]
+
+
+def test_of_several_chat_templates_the_default_counts() -> None:
+    named = [{"name": "rag", "template": "a"}, {"name": "default", "template": "b"}]
+    assert chat_template_of({"chat_template": named}) == "b"
+    assert chat_template_of({"chat_template": [1, {}]}) is None
+    assert chat_template_of({"chat_template": "c"}) == "c"
 
 
 HEADERS = {
