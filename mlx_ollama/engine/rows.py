@@ -127,23 +127,30 @@ def loop_attention(model: nn.Module) -> None:
 def _loop(kind: Any) -> None:
     original = kind.__call__
 
-    def call(self: Any, x: mx.array, mask: Any = None, cache: Any = None, **others: Any) -> Any:
-        if not isinstance(cache, KVRows):
-            return original(self, x, mask, cache, **others)
+    def call(self: Any, x: mx.array, *args: Any, **kwargs: Any) -> Any:
+        views = [a for a in (*args, *kwargs.values()) if isinstance(a, KVRows)]
+        if not views:
+            return original(self, x, *args, **kwargs)
         return mx.concatenate(
             [
                 original(
                     self,
-                    x[i : i + 1],
-                    mask[i] if isinstance(mask, RowMasks) else mask,
                     row,
-                    **others,
+                    *(_of_row(a, i) for a in args),
+                    **{name: _of_row(a, i) for name, a in kwargs.items()},
                 )
-                for i, row in enumerate(cache.rows)
+                for i, row in enumerate(_apart(x))
             ]
         )
 
     kind.__call__, kind.row_by_row = call, True
+
+
+def _of_row(argument: Any, row: int) -> Any:
+    """What one row is given of what all are: its own cache and mask."""
+    if isinstance(argument, KVRows):
+        return argument.rows[row]
+    return argument[row] if isinstance(argument, RowMasks) else argument
 
 
 def replace_attention(base: Any) -> None:
