@@ -41,9 +41,9 @@ class Ollama:
         assert done.returncode == status, output
         return output
 
-    def create(self, name: str, modelfile: str) -> str:
+    def create(self, name: str, modelfile: str, *options: str) -> str:
         (self.folder / "Modelfile").write_text(modelfile)
-        return self("create", name, "-f", "Modelfile")
+        return self("create", name, "-f", "Modelfile", *options)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,21 @@ def test_a_derived_model_is_copied_run_stopped_and_removed(ollama: Ollama) -> No
     ollama("stop", "me/copy:v1")
     ollama("rm", "derived", "me/copy:v1")
     assert "derived" not in ollama("list")
+
+
+def test_a_checkpoint_is_imported_quantised_and_run(ollama: Ollama) -> None:
+    modelfile = f"FROM {GGUF.parent}\nPARAMETER num_predict 4\n"
+    ollama.create("plain", modelfile)
+    ollama.create("small", modelfile, "--quantize", "int8")
+    ollama.create("smaller", "FROM plain\n", "--quantize", "q4_K_M")
+    for name, level in (("plain", "F16"), ("small", "INT8"), ("smaller", "Q4_K_M")):
+        shown = ollama("show", name)
+        assert re.search(rf"quantization +{level}", shown)
+        assert re.search("parameters +140K", shown)
+    assert ollama("run", "small", "hello")
+    (ollama.folder / "Modelfile").write_text("FROM small\n")
+    refused = ollama("create", "x", "-f", "Modelfile", "--quantize", "q8_0", status=1)
+    assert "quantization is only supported for F16, BF16 and F32 models" in refused
 
 
 def test_mistakes_are_told(ollama: Ollama) -> None:
