@@ -49,7 +49,7 @@ async def embed(models: Models, request: EmbedRequest) -> EmbedResponse:
 
 
 async def embedding(models: Models, request: EmbeddingRequest) -> EmbeddingResponse:
-    """One vector as the model has it, not normalised."""
+    """One vector, of length one too: what real Ollama's engine does although its handler does not ask for it."""
     if not request.model.strip():
         raise InvalidRequest("model is required")
     found = await _find(models, request.model)
@@ -57,7 +57,7 @@ async def embedding(models: Models, request: EmbeddingRequest) -> EmbeddingRespo
     async with models.lease(found, options, request.keep_alive) as lease:
         if not request.prompt:
             return EmbeddingResponse(embedding=[])
-        message = Embed(id=0, inputs=[request.prompt], normalize=False, num_ctx=options.num_ctx)
+        message = Embed(id=0, inputs=[request.prompt], num_ctx=options.num_ctx)
         return EmbeddingResponse(embedding=_rows(await _vectors(lease, message))[0])
 
 

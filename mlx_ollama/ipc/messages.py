@@ -90,7 +90,7 @@ class Generate(Generation, kw_only=True, omit_defaults=True, tag="generate"):
 
 
 class Embed(Struct, kw_only=True, omit_defaults=True, tag="embed"):
-    """`normalize` and `dimensions` as contract 10; the legacy endpoint asks for neither."""
+    """`normalize` and `dimensions` as contract 10."""
 
     id: int
     inputs: list[str]
