@@ -17,7 +17,7 @@ GROUPS = (64, 32)  # tried in turn, where a row is no multiple of the recipe's o
 _LAYER = re.compile(r"\.(?:layers|blocks|layer|h)\.(\d+)\.")
 _KEPT = re.compile(
     r"norm|\bln_|_ln\b|\.bias$|router|\.gate\.weight$|shared_expert_gate|vision|visual|multi_modal|connector"
-    r"|conv1d|\.A_log$|\.D$|dt_bias|sinks|position_embedding|token_type|rel_pos|altup|pooler"
+    r"|conv1d|\.A_log$|\.D$|dt_bias|sinks|position_embedding|token_type|rel_pos|altup|pooler|_Dense\."
 )
 _SENSITIVE = ("v_proj.weight", "down_proj.weight")
 _EXPERTS = (".experts.", ".switch_mlp.", ".switch_glu.")

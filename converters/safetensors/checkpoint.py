@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".npy", ".npz", ".h5", ".msgpack")
 CODE_KEYS = ("auto_map", "model_file", "custom_pipelines")
 TEXT_FILES = ("chat_template.jinja",)
+# What sentence-transformers puts behind the pooling: its weights get the folder's name in front.
+_PROJECTION = re.compile(r"(\d+_Dense)/model\.safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,13 +66,24 @@ def read(files: Mapping[str, Path]) -> Checkpoint:
             if tensor.name in tensors:
                 invalid(f'tensor "{tensor.name}" is in two files')
             tensors[tensor.name] = tensor
+    tensors |= _projections(files)
     small = _small_files(files)
     config = _object("config.json", small.pop("config.json", b""))
     for name, content in small.items():
         if name.endswith("config.json"):
-            _refuse_code(_object(name, content))
+            _refuse_code(_json(name, content))
     _refuse_code(config)
     return Checkpoint(config=config, files=small, tensors=tensors, metadata=metadata)
+
+
+def _projections(files: Mapping[str, Path]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, path in files.items():
+        folder = _PROJECTION.fullmatch(name)
+        for tensor in read_tensors(path)[0] if folder else ():
+            named = replace(tensor, name=f"{folder[1] if folder else ''}.{tensor.name}")
+            found[named.name] = named
+    return found
 
 
 def _check_file(name: str, path: Path) -> None:
@@ -134,16 +148,21 @@ def _content(name: str, path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _object(name: str, content: bytes) -> dict[str, Any]:
+def _json(name: str, content: bytes) -> Any:
     try:
-        found = json.loads(content)
+        return json.loads(content)
     except (ValueError, RecursionError):
         raise SourceError(f"{name} is not valid JSON") from None
+
+
+def _object(name: str, content: bytes) -> dict[str, Any]:
+    found = _json(name, content)
     if not isinstance(found, dict):
         raise SourceError(f"{name} is not an object")
     return found
 
 
-def _refuse_code(settings: Mapping[str, Any]) -> None:
-    if any(settings.get(key) for key in CODE_KEYS):
+def _refuse_code(settings: Any) -> None:
+    """Some files that are called so hold lists."""
+    if isinstance(settings, dict) and any(settings.get(key) for key in CODE_KEYS):
         raise Unsupported("model requires custom code, which is not supported")
