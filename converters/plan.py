@@ -104,12 +104,12 @@ def _outputs(source: Source, family: Family, config: Config, compact: bool) -> t
     members: dict[str, list[tuple[Tensor, Rule]]] = {}
     for tensor in source.inventory.tensors:
         if not family.leaves_out(tensor.name, config):
-            for name, rule in _targets(tensor, family):
+            for name, rule in targets(tensor, family):
                 members.setdefault(name, []).append((tensor, rule))
     return tuple(_output(name, found, family, config, compact) for name, found in members.items())
 
 
-def _targets(tensor: Tensor, family: Family) -> list[tuple[str, Rule]]:
+def targets(tensor: Tensor, family: Family) -> list[tuple[str, Rule]]:
     """The outputs that a tensor goes into (one, but for fused ones that a class keeps apart)."""
     stem, _, leaf = tensor.name.rpartition(".")
     if leaf not in _LEAVES:
