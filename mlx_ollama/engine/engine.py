@@ -155,6 +155,8 @@ class Engine:
     # ---- admission and memory
 
     def _check(self, request: Request) -> str | None:
+        if self._model.is_encoder:
+            return "this model gives embeddings only"
         if not request.ids:
             return "empty prompt"
         if min(request.ids) < 0 or max(request.ids) >= self._model.vocab_size:

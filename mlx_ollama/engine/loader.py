@@ -1,6 +1,7 @@
 """Weights on disk, or a conversion's stream, to a model that can run."""
 
 import logging
+import re
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,14 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from mlx_ollama.engine import memory, mlx_models, model_config, vision, weights as weight_files
+from mlx_ollama.engine import (
+    encoders,
+    memory,
+    mlx_models,
+    model_config,
+    vision,
+    weights as weight_files,
+)
 from mlx_ollama.engine.adapters import InvalidAdapter, LowRank, adapt
 from mlx_ollama.engine.probe import make_batchable
 from mlx_ollama.engine.vision import names as tower_names
@@ -27,6 +35,7 @@ class LoadError(Exception):
     """The model cannot be loaded; its text is what the client reads."""
 
 
+_PROJECTION = re.compile(r"\d+_Dense\.linear\.(weight|bias)")
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 
 
@@ -35,6 +44,8 @@ class LoadedModel:
     """`context_length` is what the model was trained for (0: unknown). `batchable`: several rows give what
     each gives alone; otherwise the engine runs one row. `bytes` are the weights in memory.
     `vision`: the tower and projector of a model that sees; `steering` is how its images reach the text model.
+    `is_encoder`: it gives hidden states, called as `engine.encoders` says, and no tokens. `projections`: what
+    follows the pooling of an embedding model, `2_Dense.linear.weight` ….
     """
 
     model: nn.Module
@@ -47,6 +58,8 @@ class LoadedModel:
     dtype: mx.Dtype
     vision: VisionModel | None = None
     steering: Steering = field(default_factory=Steering)
+    is_encoder: bool = False
+    projections: Weights = field(default_factory=dict[str, mx.array])
 
 
 def apply_adapter(loaded: LoadedModel, adapter: Mapping[str, LowRank]) -> None:
@@ -122,18 +135,31 @@ def _load(
     if "text_config" in whole or tower is not None:
         weights = tower_names.of_text(weights)
         config["tie_word_embeddings"] = "lm_head.weight" not in weights
-    if config["model_type"] not in mlx_models.SUPPORTED:
+    is_encoder = encoders.family(config) in encoders.FAMILIES
+    if not is_encoder and config["model_type"] not in mlx_models.SUPPORTED:
         raise LoadError(f'architecture "{config["model_type"]}" is not supported yet')
-    model = _build(config)
+    projections = {name: weights.pop(name) for name in list(weights) if _PROJECTION.match(name)}
+    model = _build(config, is_encoder)
     try:
-        dtype = _fill(model, config, weights, dense)
-        loaded = _describe(model, config, dtype)
+        dtype = _fill(model, config, weights if is_encoder else _with_prefix(weights), dense)
+        loaded = (_describe_encoder if is_encoder else _describe)(model, config, dtype)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         log.debug("filling %s: %s", config["model_type"], error)
         raise LoadError("weights do not match config.json") from None
+    loaded.projections = {name: array.astype(dtype) for name, array in projections.items()}
+    mx.eval(loaded.projections)
     if tower is not None:
         _attach(loaded, tower)
     return loaded
+
+
+def _with_prefix(weights: Weights) -> Weights:
+    """A language model that was saved without its head, as embedding models are, lacks the outer name."""
+    if "embed_tokens.weight" not in weights:
+        return weights
+    return {
+        name if name.startswith("lm_head.") else f"model.{name}": a for name, a in weights.items()
+    }
 
 
 def _tower(
@@ -194,9 +220,9 @@ def _rename_experts(model: nn.Module, weights: Weights) -> Weights:
     return {renamed(name): array for name, array in weights.items()}
 
 
-def _build(config: dict[str, Any]) -> nn.Module:
+def _build(config: dict[str, Any], is_encoder: bool) -> nn.Module:
     try:
-        return mlx_models.build(config)
+        return encoders.build(config) if is_encoder else mlx_models.build(config)
     except (
         TypeError,
         ValueError,
@@ -231,6 +257,23 @@ def _describe(model: nn.Module, config: dict[str, Any], dtype: mx.Dtype) -> Load
         bytes=sum(array.nbytes for array in _arrays(model)),
         batchable=batchable,
         dtype=dtype,
+    )
+
+
+def _describe_encoder(model: nn.Module, config: dict[str, Any], dtype: mx.Dtype) -> LoadedModel:
+    """Roberta's first positions are padding's."""
+    args: Any = getattr(model, "args", None)
+    unused = getattr(args, "first_position", 0)
+    return LoadedModel(
+        model=model,
+        config=config,
+        vocab_size=config["vocab_size"],
+        context_length=max(getattr(args, "max_position_embeddings", 0) - unused, 0),
+        cache_kinds=(),
+        bytes=sum(array.nbytes for array in _arrays(model)),
+        batchable=True,
+        dtype=dtype,
+        is_encoder=True,
     )
 
 

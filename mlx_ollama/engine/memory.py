@@ -70,7 +70,8 @@ class Budget:
         limit = min(limit or total(), total(), available() + model.bytes)
         apply_limits(limit - reserve(limit))
         row = RowCache(model.model)
-        mx.eval(model.model(mx.array([[0]]), cache=row.layers))
+        if not model.is_encoder:
+            mx.eval(model.model(mx.array([[0]]), cache=row.layers))
         row.length = 1
         room = max(limit - reserve(limit) - model.bytes, 0)
         return cls(room=room, row=row, heads=model.config["num_attention_heads"])

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters import sinks
+from converters import adapters, sinks
 from converters.errors import SourceError
 from mlx_ollama.engine import memory
-from mlx_ollama.engine.embeddings import Embedder, causal_body
+from mlx_ollama.engine.adapters import low_rank
+from mlx_ollama.engine.embeddings import Embedder
 from mlx_ollama.engine.grammar import Compiler
 from mlx_ollama.engine.loader import (
     LoadedModel,
     LoadError,
+    apply_adapter,
     load_directory,
     load_stream,
     load_tensors,
 )
+from mlx_ollama.engine.pooling import embedder_of
 from mlx_ollama.errors import LoadFailed
 from mlx_ollama.ipc.messages import Load
 from mlx_ollama.runner.files import ModelFiles
@@ -27,7 +30,6 @@ from mlx_ollama.runner.prompting import Prompter
 from mlx_ollama.runner.tokenizer import Tokenizer, token_text
 
 MIN_CONTEXT = 4
-POOLING = "mean"  # of a language model that says nothing about vectors
 # An automatic window follows the memory that a model may use, in steps (contract 3.6).
 _AUTOMATIC = ((23 << 30, 4096), (47 << 30, 32_768))
 _AUTOMATIC_MOST = 262_144
@@ -56,8 +58,23 @@ class Source:
 
 def open_source(load: Load, progress: Callable[[int, int], None]) -> Source:
     """The model that a load names; `progress` hears of bytes while a GGUF is converted. Raises LoadFailed."""
-    if load.adapters:
-        raise LoadFailed("adapters are not supported yet")
+    source = _open_weights(load, progress)
+    if not load.adapters:
+        return source
+    return Source(source.files, lambda: _adapted(source.weights(), load.adapters))
+
+
+def _adapted(loaded: LoadedModel, paths: list[str]) -> LoadedModel:
+    for path in paths:
+        parts = {
+            part.module: low_rank(part.down, part.up, part.scale)
+            for part in adapters.read(Path(path), loaded.config)
+        }
+        apply_adapter(loaded, parts)
+    return loaded
+
+
+def _open_weights(load: Load, progress: Callable[[int, int], None]) -> Source:
     if load.directory:
         folder = Path(load.directory)
         return Source(ModelFiles(folder), lambda: load_directory(folder, dense=load.dense))
@@ -88,17 +105,17 @@ def load_weights(source: Source) -> LoadedModel:
         raise LoadFailed(_reason(error)) from error
 
 
+def load_embedder(source: Source, loaded: LoadedModel) -> Embedder | None:
+    """What makes vectors of texts, None where nothing does; only on the engine thread. Raises LoadFailed."""
+    try:
+        return embedder_of(loaded, source.files.read_object)
+    except LoadError as error:
+        raise LoadFailed(str(error)) from error
+
+
 def _reason(error: Exception) -> str:
     """What the client may read: an operating system's words without their path."""
     return (error.strerror or "i/o error").lower() if isinstance(error, OSError) else str(error)
-
-
-def embedder_of(loaded: LoadedModel) -> Embedder | None:
-    """Vectors of a language model: the mean of its last hidden states. None where its body is not known."""
-    inner = getattr(loaded.model, "language_model", loaded.model)
-    if not hasattr(inner, "model"):
-        return None
-    return Embedder(causal_body(loaded.model), POOLING)
 
 
 def context_window(wanted: int, trained: int) -> int:
@@ -123,6 +140,7 @@ class Texts:
     chat_template: Any
     named_tokens: dict[str, str]
     stated_ends: list[int]
+    stated_length: int  # tokens that an embedding model is used with; 0: all that it can
 
 
 def load_texts(files: ModelFiles) -> Texts:
@@ -137,6 +155,7 @@ def load_texts(files: ModelFiles) -> Texts:
         chat_template=_chat_template(files, config),
         named_tokens=_named_tokens(config),
         stated_ends=list(_stated_ends(files)),
+        stated_length=_stated_length(files),
     )
 
 
@@ -152,7 +171,7 @@ def text_model(load: Load, texts: Texts, loaded: LoadedModel) -> Model:
         ),
         formats=Formats(lambda: Compiler(texts.source.decode(), loaded.vocab_size, end_tokens)),
         end_tokens=end_tokens,
-        num_ctx=context_window(load.num_ctx, loaded.context_length),
+        num_ctx=context_window(load.num_ctx, texts.stated_length or loaded.context_length),
         sight=Sight(loaded.vision, tokenizer.text_of) if loaded.vision is not None else None,
         key="+".join(load.adapters),
     )
@@ -164,6 +183,12 @@ def _stated_ends(files: ModelFiles) -> Iterable[int]:
         for token in stated if isinstance(stated, list) else [stated]:
             if isinstance(token, int) and not isinstance(token, bool):
                 yield token
+
+
+def _stated_length(files: ModelFiles) -> int:
+    """Of sentence-transformers, often less than there are positions."""
+    stated: Any = files.read_object("sentence_bert_config.json").get("max_seq_length")
+    return stated if type(stated) is int and stated > 0 else 0
 
 
 def _named_tokens(config: dict[str, Any]) -> dict[str, str]:

@@ -36,7 +36,7 @@ from mlx_ollama.ipc.messages import (
 from mlx_ollama.runner.embedding import Embeddings
 from mlx_ollama.runner.engine_thread import EngineThread
 from mlx_ollama.runner.metrics import Step
-from mlx_ollama.runner.model import embedder_of, load_texts, load_weights, open_source, text_model
+from mlx_ollama.runner.model import load_embedder, load_texts, load_weights, open_source, text_model
 from mlx_ollama.runner.outbox import Outbox
 from mlx_ollama.runner.requests import Requests
 
@@ -118,6 +118,7 @@ class Runner:
                 texts = beside.submit(load_texts, source.files)
                 weights = load_weights(source)
                 model = text_model(load, texts.result(), weights)
+            embedder = load_embedder(source, weights)
         except LoadFailed as error:
             self._fail_to_load(str(error))
             return None
@@ -126,7 +127,7 @@ class Runner:
         self._requests = Requests(model, thread, self._outbox, self._leave_when_idle)
         self._embeddings = Embeddings(
             model,
-            embedder_of(weights),
+            embedder,
             thread,
             self._outbox,
             self._requests.workers,

@@ -4,7 +4,10 @@
 returns hidden states (rows, length, width). Parameter names are those of transformers 5.
 """
 
+from importlib import import_module
 from typing import Any
+
+import mlx.nn as nn
 
 # `family` to the module here.
 FAMILIES = {
@@ -22,3 +25,9 @@ def family(config: dict[str, Any]) -> str:
     if config.get("use_bidirectional_attention"):
         return "gemma_embedding"
     return str(config.get("model_type", ""))
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    """An encoder of the config's family with weights yet to come; KeyError when it has none here."""
+    module = import_module(f"mlx_ollama.engine.encoders.{FAMILIES[family(config)]}")
+    return module.Model(module.ModelArgs.from_dict(config))

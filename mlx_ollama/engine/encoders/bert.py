@@ -6,7 +6,13 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from mlx_ollama.engine.encoders.layers import ACTIVATIONS, FromConfig, attend, split_heads
+from mlx_ollama.engine.encoders.layers import (
+    ACTIVATIONS,
+    EncoderModel,
+    FromConfig,
+    attend,
+    split_heads,
+)
 
 PREFIXES = ("bert.", "roberta.")
 UNUSED = ("pooler.", "embeddings.position_ids", "cls.", "lm_head.")
@@ -43,7 +49,7 @@ class Embeddings(nn.Module):
 
     def __call__(self, ids: mx.array) -> mx.array:
         positions = mx.arange(ids.shape[1]) + self.first_position
-        first_type = self.token_type_embeddings.weight[0]
+        first_type = self.token_type_embeddings(mx.zeros(1, dtype=mx.int32))
         return self.LayerNorm(
             self.word_embeddings(ids) + self.position_embeddings(positions) + first_type
         )
@@ -114,7 +120,7 @@ class Encoder(nn.Module):
         self.layer = [Layer(args) for _ in range(args.num_hidden_layers)]
 
 
-class Model(nn.Module):
+class Model(EncoderModel):
     def __init__(self, args: ModelArgs) -> None:
         super().__init__()
         self.args = args

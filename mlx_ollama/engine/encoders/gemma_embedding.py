@@ -9,6 +9,7 @@ import mlx.nn as nn
 from mlx_ollama.engine.encoders.layers import (
     FULL,
     SLIDING,
+    EncoderModel,
     FromConfig,
     full_and_sliding,
     split_heads,
@@ -103,7 +104,7 @@ class Layer(nn.Module):
         return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
 
 
-class Model(nn.Module):
+class Model(EncoderModel):
     def __init__(self, args: ModelArgs) -> None:
         super().__init__()
         self.args = args

@@ -33,6 +33,14 @@ class FromConfig:
         return cls(**{name: value for name, value in config.items() if name in known})
 
 
+class EncoderModel(nn.Module):
+    """What an engine may ask of any model."""
+
+    def make_cache(self) -> list[Any]:
+        """Nothing is kept from one text to the next."""
+        return []
+
+
 def split_heads(x: mx.array, heads: int) -> mx.array:
     """(rows, length, width) to (rows, heads, length, width / heads)."""
     rows, length, _ = x.shape

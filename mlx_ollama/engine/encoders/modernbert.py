@@ -10,6 +10,7 @@ from mlx_ollama.engine.encoders.layers import (
     ACTIVATIONS,
     FULL,
     SLIDING,
+    EncoderModel,
     FromConfig,
     attend,
     full_and_sliding,
@@ -104,7 +105,7 @@ class Embeddings(nn.Module):
         return self.norm(self.tok_embeddings(ids))
 
 
-class Model(nn.Module):
+class Model(EncoderModel):
     def __init__(self, args: ModelArgs) -> None:
         super().__init__()
         self.args = args

@@ -7,7 +7,13 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from mlx_ollama.engine.encoders.layers import ACTIVATIONS, FromConfig, attend, split_heads
+from mlx_ollama.engine.encoders.layers import (
+    ACTIVATIONS,
+    EncoderModel,
+    FromConfig,
+    attend,
+    split_heads,
+)
 
 DEFAULT_THETA = 1000.0
 UNUSED = ("pooler.", "cls.")
@@ -54,7 +60,8 @@ class Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(args.hidden_size, eps=args.layer_norm_eps)
 
     def __call__(self, ids: mx.array) -> mx.array:
-        return self.LayerNorm(self.word_embeddings(ids) + self.token_type_embeddings.weight[0])
+        first_type = self.token_type_embeddings(mx.zeros(1, dtype=mx.int32))
+        return self.LayerNorm(self.word_embeddings(ids) + first_type)
 
 
 class Attention(nn.Module):
@@ -97,7 +104,7 @@ class Layer(nn.Module):
         return self.post_mlp_layernorm(x + self.mlp(x))
 
 
-class Model(nn.Module):
+class Model(EncoderModel):
     def __init__(self, args: ModelArgs) -> None:
         super().__init__()
         self.args = args
