@@ -9,7 +9,7 @@ from mlx_ollama.api.ollama import ChatRequest, ChatResponse, ReplyMessage
 from mlx_ollama.api.options import Options
 from mlx_ollama.errors import InvalidRequest
 from mlx_ollama.inference import capabilities, replies
-from mlx_ollama.inference.conversation import chat_messages
+from mlx_ollama.inference.conversation import chat_messages, check_sizes
 from mlx_ollama.inference.events import events_of
 from mlx_ollama.inference.models import (
     Found,
@@ -51,6 +51,7 @@ def _message(models: Models, found: Found, request: ChatRequest) -> Chat:
     capabilities.require(able, model.name.full(), ["tools"] if request.tools else [])
     options: Options = models.options(model, request.options)
     messages: list[Message] = request.messages or []
+    check_sizes(messages, request.tools or ())
     return Chat(
         id=0,
         prompting=prompting_of(model),

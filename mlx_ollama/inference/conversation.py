@@ -5,11 +5,29 @@ from collections.abc import Sequence
 
 import msgspec
 
-from mlx_ollama.api.messages import Message
+from mlx_ollama.api.messages import Message, Tool
 from mlx_ollama.api.ollama import GenerateRequest
+from mlx_ollama.errors import InvalidRequest
 from mlx_ollama.store.model import Model
 
 _OLD_THINKING = re.compile(r"\s*<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
+
+
+MAX_MESSAGES = 10_000
+MAX_TOOLS = 512
+MAX_IMAGES = 32
+
+
+def check_sizes(messages: Sequence[Message], tools: Sequence[Tool] = ()) -> None:
+    """InvalidRequest for more than anybody means to send."""
+    images = sum(len(message.images) for message in messages)
+    for what, count, most in (
+        ("messages", len(messages), MAX_MESSAGES),
+        ("tools", len(tools), MAX_TOOLS),
+        ("images", images, MAX_IMAGES),
+    ):
+        if count > most:
+            raise InvalidRequest(f"{count} {what} are more than the {most} that are allowed")
 
 
 def chat_messages(model: Model, asked: Sequence[Message]) -> list[Message]:

@@ -4,11 +4,11 @@ import time
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from mlx_ollama.api.messages import ToolCall
+from mlx_ollama.api.messages import Message, ToolCall
 from mlx_ollama.api.ollama import GenerateRequest, GenerateResponse
 from mlx_ollama.errors import InvalidRequest, NotFound
 from mlx_ollama.inference import capabilities, replies
-from mlx_ollama.inference.conversation import generate_messages
+from mlx_ollama.inference.conversation import check_sizes, generate_messages
 from mlx_ollama.inference.events import events_of
 from mlx_ollama.inference.models import (
     Found,
@@ -57,6 +57,8 @@ def _message(models: Models, found: Found, request: GenerateRequest) -> Generate
     capabilities.require_completion(able, request.model, "generate")
     think = capabilities.resolve_think(able, request.model, request.think)
     capabilities.require(able, model.name.full(), ["insert"] if request.suffix else [])
+    images = request.images or []
+    check_sizes([Message(images=images)])
     return Generate(
         id=0,
         prompting=prompting_of(model),
@@ -73,7 +75,7 @@ def _message(models: Models, found: Found, request: GenerateRequest) -> Generate
         template=request.template,
         context=request.context,
         raw=request.raw,
-        images=request.images or [],
+        images=images,
         messages=generate_messages(model, request),
     )
 

@@ -35,4 +35,7 @@ def text_of(error: Exception) -> str:
 
 def failure(error: Exception, *, media: bytes = JSON) -> Reply:
     """The whole answer for an error before anything was sent."""
-    return json_reply(ErrorResponse(error=text_of(error)), status=status_of(error), media=media)
+    status = status_of(error)
+    headers = [(b"retry-after", b"1")] if status == 503 else []
+    body = ErrorResponse(error=text_of(error))
+    return json_reply(body, status=status, media=media, headers=headers)

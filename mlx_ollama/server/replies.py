@@ -39,9 +39,11 @@ class Reply:
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
 
 
-def json_reply(value: Any, *, status: int = 200, media: bytes = JSON) -> Reply:
+def json_reply(
+    value: Any, *, status: int = 200, media: bytes = JSON, headers: Headers = ()
+) -> Reply:
     """A struct or plain value as the answer."""
-    return Reply(encode(value), status=status, media=media)
+    return Reply(encode(value), status=status, media=media, headers=headers)
 
 
 def text_reply(

@@ -38,12 +38,13 @@ class PortInUse(Exception):
 
 def open_sockets(host: str, port: int) -> list[socket.socket]:
     """Listening sockets; the default address also in IPv6, because macOS looks localhost up there first."""
+    host = "127.0.0.1" if host == "localhost" else host
     try:
         sockets = [_listen(host, port)]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise PortInUse(f"listen tcp {_shown(host, port)}: bind: {reason}") from error
-    if host in ("127.0.0.1", "localhost"):
+    if host == "127.0.0.1":
         with contextlib.suppress(OSError):
             sockets.append(_listen("::1", sockets[0].getsockname()[1]))
     return sockets

@@ -5,9 +5,17 @@ from typing import Any
 
 import pytest
 
-from mlx_ollama.api.messages import Message
+from mlx_ollama.api.messages import Message, Tool
 from mlx_ollama.api.ollama import GenerateRequest
-from mlx_ollama.inference.conversation import chat_messages, generate_messages
+from mlx_ollama.errors import InvalidRequest
+from mlx_ollama.inference.conversation import (
+    MAX_IMAGES,
+    MAX_MESSAGES,
+    MAX_TOOLS,
+    chat_messages,
+    check_sizes,
+    generate_messages,
+)
 from mlx_ollama.store.model import Model
 from mlx_ollama.store.store import Store
 from tests.fakes.site import add_model
@@ -71,6 +79,17 @@ def test_context_leaves_out_the_model_s_messages_even_when_empty(store: Store) -
     model = _model(store, system="be", messages=HISTORY)
     request = GenerateRequest(model="m", prompt="hi", context=[], system="do")
     assert _texts(generate_messages(model, request)) == ["system: do", "user: hi"]
+
+
+def test_what_nobody_means_to_send_is_refused() -> None:
+    check_sizes([_user()] * MAX_MESSAGES, [Tool()] * MAX_TOOLS)
+    for messages, tools in (
+        ([_user()] * (MAX_MESSAGES + 1), []),
+        ([], [Tool()] * (MAX_TOOLS + 1)),
+        ([Message(images=[b""] * (MAX_IMAGES + 1))], []),
+    ):
+        with pytest.raises(InvalidRequest, match="are more than the"):
+            check_sizes(messages, tools)
 
 
 def test_raw_prompts_and_suffixes_have_no_messages(store: Store) -> None:

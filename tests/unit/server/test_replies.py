@@ -111,7 +111,7 @@ async def test_a_full_queue_refuses_at_once(tmp_path: Path) -> None:
         waiting = [await place.connect(head % len(body) + body) for _ in range(2)]
         await place.journalled("load")
         answer = await place.post("/api/generate", model="m", prompt="x")
-        assert answer.status_code == 503
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert answer.json()["error"] == (
             "server busy, please try again.  maximum pending requests exceeded"
         )
