@@ -24,6 +24,11 @@ class LowRank:
     scale: float
 
 
+def low_rank(down: Any, up: Any, scale: float) -> LowRank:
+    """From numpy arrays."""
+    return LowRank(down=mx.array(down), up=mx.array(up), scale=scale)
+
+
 class AdaptedLinear(nn.Module):
     """A linear layer, dense or packed, and what its adapter adds."""
 
