@@ -15,7 +15,7 @@ from mlx_ollama.parsers.parser import OutputParser
 from mlx_ollama.prompt.conversation import Conversation
 from mlx_ollama.runner.answer import Answer, Wanted
 from mlx_ollama.runner.images import Picture, prefix_key
-from mlx_ollama.runner.model import Model
+from mlx_ollama.runner.model import MIN_CONTEXT, Model
 from mlx_ollama.runner.prompting import Speech
 from mlx_ollama.runner.sampling import max_tokens, sampling_params
 from mlx_ollama.runner.truncation import (
@@ -62,7 +62,7 @@ class _Prompt:
 def window(message: Chat | Generate, model: Model) -> int:
     """The context length that a request gets: what it asks for, within what was loaded."""
     wanted = message.options.num_ctx
-    return min(wanted, model.num_ctx) if wanted > 0 else model.num_ctx
+    return max(min(wanted, model.num_ctx), MIN_CONTEXT) if wanted > 0 else model.num_ctx
 
 
 def prepare(message: Chat | Generate, number: int, model: Model) -> Prepared | Rendered:
