@@ -5,7 +5,6 @@ python -m benchmarks.convert [--json] [--formats] [--header] [--memory] [--fuzz 
 
 import argparse
 import json
-import os
 import random
 import resource
 import struct
@@ -142,9 +141,8 @@ def fuzz(source: Path, count: int) -> dict[str, float]:
     header = min(len(whole), 13_000) - 8
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     refused, slowest = 0, 0.0
-    with tempfile.TemporaryDirectory(
-        dir="/dev/shm" if os.path.isdir("/dev/shm") else None
-    ) as folder:  # noqa: PTH112
+    in_memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=in_memory if in_memory.is_dir() else None) as folder:
         path = Path(folder) / "mutant"
         for _ in range(count):
             content = bytearray(whole)

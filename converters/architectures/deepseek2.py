@@ -29,8 +29,15 @@ BLOCKS = {
 }
 
 
+SIGMOID = 2
+
+
 def configure(source: Source) -> Config:
     h = source.h
+    if h.raw("expert_gating_func", SIGMOID) != SIGMOID:
+        raise Unsupported(
+            'architecture "deepseek2" with this scoring of experts is not supported yet'
+        )
     if not any(t.name.endswith("exp_probs_b.bias") for t in source.inventory.tensors):
         raise Unsupported('architecture "deepseek2" of version 2 is not supported yet')
     rotated = h.count("rope.dimension_count")

@@ -30,6 +30,8 @@ def small_files(inventory: Inventory, config: Mapping[str, Any]) -> dict[str, by
     if kind not in KINDS:
         raise Unsupported(f'tokenizer "{kind[:64]}" is not supported yet')
     vocabulary = read_vocabulary(inventory.metadata)
+    if len(vocabulary.tokens) > config["vocab_size"]:  # such an id would read past the embeddings
+        invalid('key "tokenizer.ggml.tokens" has more tokens than "token_embd.weight" has rows')
     tokenizer, adds_bos = KINDS[kind]
     settings = tokenizer_config(vocabulary, adds_bos(vocabulary), config)
     return {

@@ -170,6 +170,7 @@ ABSURD: list[tuple[str, Any, str]] = [
     ("llama.embedding_length", None, "llama.embedding_length"),
     ("tokenizer.ggml.bos_token_id", 1 << 20, "bos_token_id"),
     ("tokenizer.ggml.tokens", ["a", "b"], "tokenizer.ggml.token_type"),
+    ("tokenizer.ggml.tokens", [f"t{i}" for i in range(513)], "tokenizer.ggml.token_type"),
     ("tokenizer.ggml.model", "mystery", "mystery"),
     ("tokenizer.ggml.pre", "mystery", "mystery"),
 ]
