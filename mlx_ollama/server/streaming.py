@@ -5,18 +5,21 @@ last line. Whoever leaves cancels the work, streamed or not.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from litestar.types import Receive, Scope, Send
 
+from mlx_ollama.api.models import Progress
 from mlx_ollama.api.ollama import ErrorResponse
 from mlx_ollama.errors import Canceled
 from mlx_ollama.server.failures import failure, text_of
 from mlx_ollama.server.replies import JSON, encode, json_reply
 
 Chunk = TypeVar("Chunk")
+SPACE_SECONDS = 0.06
 NDJSON = b"application/x-ndjson"
 
 
@@ -129,6 +132,25 @@ async def _closing(chunks: AsyncIterator[Chunk]) -> AsyncGenerator[AsyncIterator
         close = getattr(chunks, "aclose", None)
         if close is not None:
             await close()
+
+
+async def spaced(lines: AsyncIterator[Progress]) -> AsyncGenerator[Progress, None]:
+    """Progress without the lines that come too soon after another of the same step; the last of a step stays."""
+    step: tuple[str, str] = ("", "")
+    told, held = 0.0, None
+    async with _closing(lines):
+        async for line in lines:
+            now = time.monotonic()
+            is_same = (line.status, line.digest) == step
+            if is_same and now - told < SPACE_SECONDS:
+                held = line
+                continue
+            if held is not None and not is_same:
+                yield held
+            step, told, held = (line.status, line.digest), now, None
+            yield line
+    if held is not None:
+        yield held
 
 
 def last(chunks: list[Chunk]) -> Chunk:

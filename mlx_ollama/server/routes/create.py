@@ -11,7 +11,7 @@ from mlx_ollama.errors import NotFound
 from mlx_ollama.server.bodies import Call, read
 from mlx_ollama.server.replies import BARE_JSON, Reply
 from mlx_ollama.server.services import services_of
-from mlx_ollama.server.streaming import Answer, last
+from mlx_ollama.server.streaming import Answer, last, spaced
 
 
 @route("/api/blobs/{digest:str}", http_method=["HEAD"])
@@ -39,7 +39,7 @@ async def create_model(request: Call) -> ASGIApp:
     check(asked)
     services = services_of(request)
     lines = create(asked, services.store, services.conversions, services.transfers.pull)
-    return Answer(lines, stream=asked.stream, whole=last, media=BARE_JSON)
+    return Answer(spaced(lines), stream=asked.stream, whole=last, media=BARE_JSON)
 
 
 HANDLERS = [blob_exists, upload_blob, create_model]
