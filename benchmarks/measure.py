@@ -10,7 +10,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +101,7 @@ def draw(bars: Sequence[tuple[str, float]], title: str, path: Path) -> None:
 
 
 @contextmanager
-def spent() -> Iterator[Spent]:
+def spent() -> Generator[Spent]:
     found = Spent()
     wall, cpu = time.perf_counter(), time.process_time()
     yield found

@@ -111,9 +111,9 @@ def main() -> None:
     Asker(model).ask(tokens(40, 99))  # compiles what there is to compile
     rounds = [one_round(model, i) for i in range(chosen.rounds)]
     report = Report(f"prefix cache, a prompt of {LENGTH + 12} tokens")
+    cold = min(found["cold"][0].cpu for found in rounds)
     for name in rounds[0]:
         best = min((found[name] for found in rounds), key=lambda entry: entry[0].cpu)
-        cold = min(found["cold"][0].cpu for found in rounds)
         figures = {
             "ttft ms": best[0].wall * 1e3,
             "cpu ms": best[0].cpu * 1e3,
