@@ -272,13 +272,14 @@ class Runner:
     # ---- ps
 
     def describe(self) -> LoadedModel:
-        """Its line of `ps`."""
+        """Its line of `ps`. One that leaves expires as it is told of."""
         assert self.loaded is not None
         since = self._idle_since if self.is_idle else datetime.now().astimezone()
+        left = 0 if self.is_leaving else self.keep_alive
         return LoadedModel(
             name=self.load.model,
             digest=self.load.digest,
             size=self.memory,
             context_length=self.loaded.num_ctx,
-            expires_at=since + timedelta(microseconds=self.keep_alive // 1000),
+            expires_at=since + timedelta(microseconds=left // 1000),
         )

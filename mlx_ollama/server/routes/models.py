@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sys
 
 from litestar import delete, get, post, route
 from litestar.types import ASGIApp
@@ -21,6 +22,8 @@ from mlx_ollama.server.services import Services, services_of
 from mlx_ollama.store import describe
 from mlx_ollama.store.reference import parse_reference
 from mlx_ollama.supervisor.spec import LoadedModel
+
+HAS_ACCELERATOR = sys.platform == "darwin"  # whose memory is the processor's too
 
 
 @route("/api/tags", http_method=["GET", "HEAD"])
@@ -74,7 +77,7 @@ def _running(services: Services, loaded: LoadedModel) -> RunningModel:
         digest=digest,
         details=details,
         expires_at=loaded.expires_at,
-        size_vram=loaded.size,
+        size_vram=loaded.size if HAS_ACCELERATOR else 0,
         context_length=loaded.context_length,
     )
 
