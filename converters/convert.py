@@ -139,6 +139,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def _write_file(path: Path, content: bytes) -> None:
+    path.parent.mkdir(exist_ok=True)
     with path.open("xb") as file:
         file.write(content)
         file.flush()

@@ -6,9 +6,9 @@ A family's file is named after GGUF's `general.architecture` (`-` as `_`) and ha
 from converters.errors import unsupported_architecture
 
 SUPPORTED = frozenset({
-    "cohere2", "command-r", "deepseek2", "ernie4_5", "exaone4", "falcon-h1", "gemma", "gemma2", "gemma3", "gemma4",
+    "bert", "cohere2", "command-r", "deepseek2", "ernie4_5", "exaone4", "falcon-h1", "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4",
     "glm4", "glm4moe", "gpt-oss", "gpt2", "granite", "granitehybrid", "granitemoe", "hunyuan-dense", "lfm2",
-    "llama", "mamba2", "mistral3", "nemotron", "olmo2", "phi2", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen35",
+    "llama", "mamba2", "mistral3", "modern-bert", "nemotron", "nomic-bert", "olmo2", "phi2", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen35moe",
     "qwen3moe", "qwen3next", "seed_oss", "smollm3", "stablelm", "starcoder2",
     "gptoss",  # gpt-oss in Ollama's words
 })  # fmt: skip

@@ -87,6 +87,22 @@ def _gemma3(inventory: Inventory) -> Inventory:
     return replace(inventory, metadata=keys, tensors=_without_vision(inventory.tensors))
 
 
+def _gemma3_or_embedding(inventory: Inventory) -> Inventory:
+    """EmbeddingGemma is called gemma3 too."""
+    return (_embedding_gemma if "gemma3.pooling_type" in inventory.metadata else _gemma3)(inventory)
+
+
+DENSE = {"dense.0.weight": "dense_2.weight", "dense.1.weight": "dense_3.weight"}
+
+
+def _embedding_gemma(inventory: Inventory) -> Inventory:
+    found = _gemma3(inventory)
+    keys = {k.replace("gemma3.", "gemma-embedding.", 1): v for k, v in found.metadata.items()}
+    keys["general.architecture"] = "gemma-embedding"
+    tensors = tuple(replace(t, name=DENSE.get(t.name, t.name)) for t in found.tensors)
+    return replace(found, architecture="gemma-embedding", metadata=keys, tensors=tensors)
+
+
 _MARK = " ollama"
 
 
@@ -109,5 +125,5 @@ def _cut_tokens(keys: Metadata, inventory: Inventory) -> None:
 CHANGES: dict[str, Callable[[Inventory], Inventory]] = {
     "gptoss": _gpt_oss,
     "gpt-oss": _gpt_oss,
-    "gemma3": _gemma3,
+    "gemma3": _gemma3_or_embedding,
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 from converters.errors import Unsupported
 from converters.gguf.cursor import invalid
+from converters.gguf.hyperparameters import Hyperparameters
 from converters.gguf.tokenizers import bpe, spm, unigram, wordpiece
 from converters.gguf.tokenizers.endings import end_tokens
 from converters.gguf.tokenizers.parts import Json
@@ -34,10 +35,28 @@ def small_files(inventory: Inventory, config: Mapping[str, Any]) -> dict[str, by
         invalid('key "tokenizer.ggml.tokens" has more tokens than "token_embd.weight" has rows')
     tokenizer, adds_bos = KINDS[kind]
     settings = tokenizer_config(vocabulary, adds_bos(vocabulary), config)
+    files = {
+        "tokenizer.json": tokenizer(vocabulary),
+        "tokenizer_config.json": settings,
+        "generation_config.json": generation_config(vocabulary),
+    }
+    return {name: _json(content) for name, content in (files | pooling_files(inventory)).items()}
+
+
+POOLINGS = {1: "mean_tokens", 2: "cls_token", 3: "lasttoken"}
+
+
+def pooling_files(inventory: Inventory) -> dict[str, Json]:
+    """What an embedding model's metadata say, in the files of sentence-transformers."""
+    h = Hyperparameters(inventory.metadata, inventory.architecture)
+    kind = h.raw("pooling_type", 0)
+    if not kind:
+        return {}
+    if kind not in POOLINGS:
+        raise Unsupported("the pooling of this model is not supported yet")
     return {
-        "tokenizer.json": _json(tokenizer(vocabulary)),
-        "tokenizer_config.json": _json(settings),
-        "generation_config.json": _json(generation_config(vocabulary)),
+        "1_Pooling/config.json": {f"pooling_mode_{POOLINGS[kind]}": True},
+        "sentence_bert_config.json": {"max_seq_length": h.count("context_length", maximum=1 << 30)},
     }
 
 

@@ -1,0 +1,87 @@
+"""Encoders out of GGUF, as llama.cpp's converter writes them, against transformers in float32."""
+
+import json
+import lzma
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.convert import convert
+from converters.errors import Unsupported
+from converters.gguf.dialect import normalised
+from converters.gguf.metadata_files import pooling_files
+from converters.inventory import Inventory, Tensor
+from converters.sinks import live
+from mlx_ollama.engine.loader import load_directory, load_stream
+from mlx_ollama.engine.pooling import embedder_of
+from tests.conftest import DATA
+
+FOLDERS = sorted(path.parent for path in (DATA / "encoders").glob("*/model.gguf.xz"))
+# What no GGUF says: the tiny model has another pattern and scale than the one EmbeddingGemma that there is.
+UNSAID = {"gemma3_text": {"sliding_window_pattern": 3, "query_pre_attn_scalar": 24}}
+
+
+def unpacked(folder: Path, to: Path) -> Path:
+    to.write_bytes(lzma.decompress((folder / "model.gguf.xz").read_bytes()))
+    return to
+
+
+def largest_difference(golden: dict[str, Any], loaded: Any, read: Any) -> float:
+    embedder = embedder_of(loaded, read)
+    assert embedder is not None
+    found = np.array(embedder.embed(golden["ids"]))
+    return float(np.abs(found - np.array([hidden[0] for hidden in golden["hidden"]])).max())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_an_encoder_s_gguf_gives_what_its_checkpoint_gives(folder: Path, tmp_path: Path) -> None:
+    golden = json.loads((folder / "golden.json").read_text())
+    source, out = unpacked(folder, tmp_path / "model.gguf"), tmp_path / "out"
+    convert([source], out, dtype="f32")
+    stated = json.loads((out / "config.json").read_text()) | UNSAID.get(folder.name, {})
+    (out / "config.json").write_text(json.dumps(stated))
+    read = lambda name: json.loads((out / name).read_text())  # noqa: E731
+    assert read("1_Pooling/config.json") == {"pooling_mode_cls_token": True}
+    # llama.cpp's converter added 1 to Gemma's norms in float16.
+    bound = 3e-3 if folder.name == "gemma3_text" else 1e-4
+    assert largest_difference(golden, load_directory(out), read) < bound
+
+
+def test_an_encoder_loads_without_a_directory(tmp_path: Path) -> None:
+    folder = DATA / "encoders" / "bert"
+    golden = json.loads((folder / "golden.json").read_text())
+    model = live([unpacked(folder, tmp_path / "model.gguf")], dtype="f32")
+    loaded = load_stream(model.config, model.weights)
+    assert largest_difference(golden, loaded, lambda name: json.loads(model.files[name])) < 1e-4
+
+
+def an_inventory(architecture: str, metadata: dict[str, Any], names: list[str]) -> Inventory:
+    tensors = tuple(Tensor(name, "F32", (4, 4), 64, Path("x"), 0) for name in names)
+    return Inventory(
+        kind="gguf",
+        architecture=architecture,
+        metadata=metadata,
+        tensors=tensors,
+        file_type="F32",
+        files=(),
+    )
+
+
+def test_a_gemma_that_pools_is_an_embedding_model() -> None:
+    metadata = {"gemma3.pooling_type": 1, "gemma3.block_count": 1, "gemma3.context_length": 8}
+    found = normalised(an_inventory("gemma3", metadata, ["dense.0.weight", "dense.1.weight"]))
+    assert found.architecture == "gemma-embedding"
+    assert found.metadata["gemma-embedding.block_count"] == 1
+    assert set(found.by_name) == {"dense_2.weight", "dense_3.weight"}
+    assert pooling_files(found) == {
+        "1_Pooling/config.json": {"pooling_mode_mean_tokens": True},
+        "sentence_bert_config.json": {"max_seq_length": 8},
+    }
+
+
+def test_a_reranker_is_refused() -> None:
+    with pytest.raises(Unsupported, match="pooling"):
+        pooling_files(an_inventory("qwen3", {"qwen3.pooling_type": 4}, []))
+    assert pooling_files(an_inventory("qwen3", {}, [])) == {}
