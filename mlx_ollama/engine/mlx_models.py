@@ -19,6 +19,7 @@ from mlx_ollama.engine import mends, rows
 SUPPORTED = {
     "cohere": "cohere",
     "cohere2": "cohere2",
+    "deepseek_v2": "deepseek_v2",
     "deepseek_v3": "deepseek_v3",
     "ernie4_5": "ernie4_5",
     "exaone4": "exaone4",
@@ -53,6 +54,7 @@ SUPPORTED = {
     "qwen2_moe": "qwen2_moe",
     "qwen3": "qwen3",
     "qwen3_5": "qwen3_5",
+    "qwen3_5_moe": "qwen3_5_moe",
     "qwen3_moe": "qwen3_moe",
     "qwen3_next": "qwen3_next",
     "qwen3_vl_text": "qwen3",
