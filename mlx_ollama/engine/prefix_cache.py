@@ -3,7 +3,7 @@
 Ownership. An entry is a path of tokens from the beginning. A *root* entry holds a whole buffer; the store
 lends it to one row, exclusively and without a copy, and takes it back when the row ends. A *branch* entry
 holds only what comes after `base`, where it leaves its parent's path, so nothing is stored twice.
-Only when a root is lent already does a second user get a copy.
+Only when a root is lent already does a second user get a copy; or where the shared beginning is the smaller part.
 
 Invariants: a branch's first `base` tokens are its parent's first `base` tokens, also while the parent is lent
 (a row appends, and never rewrites what a branch stands on). A state that cannot be cut anywhere
@@ -145,7 +145,7 @@ class PrefixCache:
             return None
         chain = [entry for entry in chain if entry.base < shared]
         self._touch(chain)
-        if chain[0].live is not None:
+        if chain[0].live is not None or _moved(chain, shared) > shared:
             return self._lend_copy(chain, shared, context)
         self._lend_root(chain, shared)
         chain[0].live = context
@@ -347,6 +347,16 @@ def _end_on(chain: list[Entry], entry: Entry) -> int:
     """How far an entry's own path is the chain's: up to where the next branch leaves it."""
     index = chain.index(entry) + 1
     return chain[index].base if index < len(chain) else entry.length
+
+
+def _moved(chain: list[Entry], shared: int) -> int:
+    """Tokens to be copied for the root's buffer to end on the wanted path: what it has beyond, and branches.
+
+    The beginning is copied instead where that is less; the root would keep room for what it gave away.
+    """
+    root = chain[0]
+    leaves = chain[1].base if len(chain) > 1 else shared
+    return root.length - leaves + shared - leaves
 
 
 def _is_free(entry: Entry, until: int) -> bool:

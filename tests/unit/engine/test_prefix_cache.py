@@ -180,6 +180,19 @@ def test_second_user_of_a_lent_prefix_gets_a_copy() -> None:
     assert rows.cache.nbytes < (200 + 30 * 3 + 20) * BYTES_A_TOKEN * 1.05
 
 
+def test_a_short_beginning_is_copied_and_the_long_entry_stays_whole() -> None:
+    rows = Rows(plain=True)
+    system = tokens(0, 50)
+    long = system + tokens(1, 900)
+    rows.serve(long, tokens(2, 10))
+    assert rows.start(system + tokens(3, 30)) == 50
+    ((entry, _),) = rows.running
+    assert rows.state(entry).copies == 1
+    rows.finish(0)
+    assert rows.cache.nbytes <= (960 + 30) * BYTES_A_TOKEN
+    assert rows.serve(long, [1]) == len(long) - 1
+
+
 def test_keys_keep_prefixes_apart() -> None:
     rows = Rows(plain=True)
     prompt = tokens(1, 100)
