@@ -20,7 +20,11 @@ from tests.unit.converters.running import answer, same_greedy, top_difference
 
 ZOO = DATA / "zoo"
 NAMES = sorted(path.name.removesuffix(".gguf.xz") for path in ZOO.glob("*.gguf.xz"))
-ELSEWHERE = {  # their fixtures are in the shared zoo (test_zoo.py)
+ELSEWHERE = {  # their fixtures are in the shared zoo (test_zoo.py), or made there (test_encoders.py)
+    "bert",
+    "gemma-embedding",
+    "modern-bert",
+    "nomic-bert",
     "gemma2",
     "gemma3",
     "gpt-oss",
@@ -32,6 +36,10 @@ ELSEWHERE = {  # their fixtures are in the shared zoo (test_zoo.py)
     "qwen3",
     "qwen3moe",
 }
+
+
+# llama.cpp's converter computed -exp(A_log) in float16 here, so these files are that far from their checkpoints.
+ROUNDED_RECURRENCE = {"mamba2", "qwen3_5", "qwen3_5_moe", "qwen3_next"}
 
 
 @pytest.fixture
@@ -51,7 +59,8 @@ def test_a_family_answers_as_transformers(
     golden = json.loads((ZOO / f"{name}.json").read_text())
     convert([unpack(name)], tmp_path / "out", dtype="f32")
     ours = answer(tmp_path / "out", golden["ids"], len(golden["greedy"]), dense=True)
-    assert top_difference(ours.logits[-1], golden["last_logits"]) < 1e-3
+    bound = 1e-3 if name in ROUNDED_RECURRENCE else 5e-5
+    assert top_difference(ours.logits[-1], golden["last_logits"]) < bound
     assert np.argmax(ours.logits, axis=1).tolist() == golden["argmax_each_position"]
     assert same_greedy(ours.greedy, golden)
 
