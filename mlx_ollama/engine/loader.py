@@ -245,7 +245,7 @@ def _put(model: nn.Module, weights: Weights) -> None:
 
 def _describe(model: nn.Module, config: dict[str, Any], dtype: mx.Dtype) -> LoadedModel:
     kinds = tuple(sorted({type(cache).__name__ for cache in mlx_models.new_caches(model)}))
-    batchable = make_batchable(model, config["vocab_size"])
+    batchable = make_batchable(model, config["vocab_size"], config["model_type"])
     if not batchable:
         log.warning("%s runs one request at a time", config["model_type"])
     return LoadedModel(
