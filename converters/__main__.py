@@ -32,8 +32,19 @@ def main() -> None:
     default=None,
     help="Requantise types that MLX lacks, or keep them as floats.",
 )
+@click.option(
+    "--projector",
+    "projectors",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="The file of a vision tower that goes with SRC.",
+)
 def convert_command(
-    paths: tuple[Path, ...], dtype: Any, progress: str, compact: bool | None
+    paths: tuple[Path, ...],
+    dtype: Any,
+    progress: str,
+    compact: bool | None,
+    projectors: tuple[Path, ...],
 ) -> None:
     """Write the model SRC (all parts of a split one) as the MLX directory OUT."""
     from converters.convert import convert
@@ -42,7 +53,14 @@ def convert_command(
     if not sources:
         raise click.UsageError("SRC and OUT are both needed")
     try:
-        convert(sources, out, dtype=dtype, compact=compact, progress=REPORTS[progress])
+        convert(
+            sources,
+            out,
+            projectors=projectors,
+            dtype=dtype,
+            compact=compact,
+            progress=REPORTS[progress],
+        )
     except (SourceError, OSError) as error:
         fail(describe(error), progress == "json")
 
@@ -63,6 +81,26 @@ def import_command(source: Path, out: Path, quantize: str, progress: str) -> Non
 
     try:
         import_model(named_files(source), out, quantize=quantize, progress=REPORTS[progress])
+    except (SourceError, OSError) as error:
+        fail(describe(error), progress == "json")
+
+
+@main.command("adapter")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("base", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--progress", type=click.Choice(["bar", "json", "none"]), default="bar", show_default=True
+)
+def adapter_command(source: Path, base: Path, out: Path, progress: str) -> None:
+    """Hold the adapter SOURCE against its model BASE, and write the blob that it becomes into the new folder OUT.
+
+    SOURCE, BASE: a folder, a GGUF, or a JSON file of names and paths.
+    """
+    from converters.adapters.fitting import import_adapter
+
+    try:
+        import_adapter(named_files(source), named_files(base), out)
     except (SourceError, OSError) as error:
         fail(describe(error), progress == "json")
 

@@ -35,7 +35,10 @@ _NO_ROOM = (
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """What is converted: paths of GGUF parts (in order), projectors, adapters, and the digests of all of them."""
+    """What is converted: paths of GGUF parts (in order) and projectors, and the digests of both.
+
+    `adapters` are no part of the weights.
+    """
 
     gguf: tuple[Path, ...]
     digests: tuple[str, ...]
@@ -141,11 +144,11 @@ class Conversions:
         return job
 
     async def _convert(self, key: str, source: Source, job: _Job) -> None:
-        size = await asyncio.to_thread(_size, source.gguf)
+        size = await asyncio.to_thread(_size, (*source.gguf, *source.projectors))
         self._reserved += size
         try:
             await asyncio.to_thread(self._make_room, size)
-            await _run_converter(source.gguf, self._directory / key, job.report)
+            await _run_converter(source, self._directory / key, job.report)
         finally:
             self._reserved -= size
             if self._jobs.get(key) is job:
@@ -250,11 +253,12 @@ def _is_alive(pid: int) -> bool:
 
 
 async def _run_converter(
-    sources: Sequence[Path], out: Path, report: Callable[[Progress], None]
+    source: Source, out: Path, report: Callable[[Progress], None]
 ) -> None:
     dtype = stored_dtype(None).lower()
-    arguments = ["convert", "--dtype", dtype, "--progress", "json", "--"]
-    paths = [str(path) for path in (*sources, out)]
+    arguments = ["convert", "--dtype", dtype, "--progress", "json"]
+    arguments += [f"--projector={path}" for path in source.projectors]
+    paths = ["--", *map(str, source.gguf), str(out)]
     process = await asyncio.create_subprocess_exec(
         *child.command("converters", *arguments, *paths, watches="stdin"),
         stdin=asyncio.subprocess.PIPE,

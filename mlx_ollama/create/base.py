@@ -13,12 +13,11 @@ from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.quantization import check_source
 from mlx_ollama.create.tensors import add_tensors
-from mlx_ollama.errors import InvalidRequest
 from mlx_ollama.store import threads
 from mlx_ollama.store.model import Model
 from mlx_ollama.store.store import Store
 
-_WEIGHTS = ("model", "projector", "adapter", "tensor", "json", "draft")
+_WEIGHTS = ("model", "tensor", "json", "draft")  # projectors and adapters stay as they are
 
 
 async def from_model(draft: Draft, wanted: Wanted, store: Store) -> AsyncGenerator[Progress]:
@@ -38,8 +37,11 @@ async def from_model(draft: Draft, wanted: Wanted, store: Store) -> AsyncGenerat
         inherit_words(draft, base)
     else:
         inherit_config(draft, base)
-    for line in await threads.run(lambda: list(_inherited(draft, wanted, base, without))):
+    for line in await threads.run(lambda: list(_inherited(draft, base, without))):
         yield line
+    async with aclosing(add_adapters(draft, wanted.request.adapters)) as lines:
+        async for line in lines:
+            yield line
 
 
 def needs_quantizing(wanted: Wanted, base: Model) -> bool:
@@ -47,8 +49,6 @@ def needs_quantizing(wanted: Wanted, base: Model) -> bool:
     if not wanted.quantize or wanted.quantize == base.config.file_type.upper():
         return False
     check_source(base.config.file_type)
-    if base.projectors or base.adapters:
-        raise InvalidRequest("quantizing a model with a projector or adapter is not supported yet")
     return True
 
 
@@ -59,13 +59,10 @@ def source_files(base: Model) -> dict[str, Path]:
     return base.files | {f"{name}.safetensors": path for name, path in base.tensors.items()}
 
 
-def _inherited(
-    draft: Draft, wanted: Wanted, base: Model, without: tuple[str, ...]
-) -> Iterator[Progress]:
+def _inherited(draft: Draft, base: Model, without: tuple[str, ...]) -> Iterator[Progress]:
     for layer in base.manifest.layers:
         if layer.kind not in without:
             yield draft.add(msgspec.structs.replace(layer, from_=base.short_name))
-    yield from add_adapters(draft, wanted.request.adapters)
 
 
 def inherit_config(draft: Draft, base: Model) -> None:

@@ -1,4 +1,4 @@
-"""`python -m converters import`: a checkpoint, or a GGUF of floats, to the blobs of a model of tensors."""
+"""`python -m converters`: a checkpoint, a GGUF of floats, or an adapter, to the blobs of a created model."""
 
 import asyncio
 import contextlib
@@ -37,14 +37,35 @@ async def import_blobs(
 
     Ends the converter when its reader goes away. `InvalidRequest` for a bad source; `StoreUnwritable`.
     """
-    listing = workspace / "files.json"
-    names = {name: str(path) for name, path in files.items()}
-    await threads.run(lambda: listing.write_text(json.dumps(names)))
-    arguments = ["import", "--quantize", quantize, "--progress", "json", "--"]
+    listing = await _list(workspace / "files.json", files)
+    arguments = ["import", "--quantize", quantize, "--progress", "json", "--", listing]
+    async with aclosing(_run([*arguments, str(workspace / "blobs")])) as steps:
+        async for step in steps:
+            yield step
+
+
+async def fit_adapter(files: Mapping[str, Path], base: Mapping[str, Path], workspace: Path) -> None:
+    """Hold an adapter against the files of its model; what it becomes, if that is another file, is in the folder
+    `blobs` of a workspace. `InvalidRequest` where it does not fit; `StoreUnwritable`.
+    """
+    source = await _list(workspace / "adapter.json", files)
+    model = await _list(workspace / "files.json", base)
+    arguments = ["adapter", "--progress", "json", "--", source, model, str(workspace / "blobs")]
+    async with aclosing(_run(arguments)) as steps:
+        async for _ in steps:
+            pass
+
+
+async def _list(path: Path, files: Mapping[str, Path]) -> str:
+    """The names and paths of files, for the converter."""
+    text = json.dumps({name: str(file) for name, file in files.items()})
+    await threads.run(lambda: path.write_text(text))
+    return str(path)
+
+
+async def _run(arguments: list[str]) -> AsyncGenerator[Step]:
     process = await asyncio.create_subprocess_exec(
-        *child.command(
-            "converters", *arguments, str(listing), str(workspace / "blobs"), watches="stdin"
-        ),
+        *child.command("converters", *arguments, watches="stdin"),
         stdin=PIPE,
         stdout=PIPE,
         stderr=PIPE,

@@ -8,7 +8,7 @@ from functools import partial
 from mlx_ollama.api.models import Progress
 from mlx_ollama.conversion import Conversions, Source
 from mlx_ollama.create import gguf, tensors
-from mlx_ollama.create.adapters import add_adapters
+from mlx_ollama.create.adapters import add_adapters, check_adapter
 from mlx_ollama.create.chat_templates import add_turn_format
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.draft import Draft
@@ -37,8 +37,12 @@ async def from_files(
     async with aclosing(made) as lines:
         async for line in lines:
             yield line
-    for line in await threads.run(lambda: list(add_adapters(draft, wanted.request.adapters))):
-        yield line
+    if wanted.request.adapters:
+        async with aclosing(add_adapters(draft, wanted.request.adapters)) as lines:
+            async for line in lines:
+                yield line
+    else:
+        await check_adapter(draft)
 
 
 async def _from_checkpoint(
@@ -78,8 +82,6 @@ def needs_quantizing(wanted: Wanted, sources: gguf.Sources) -> bool:
     if not wanted.quantize or model is None or wanted.quantize == model.file_type.upper():
         return False
     check_source(model.file_type)
-    if sources.projectors:
-        raise InvalidRequest("quantizing a model with a projector is not supported yet")
     return True
 
 
@@ -94,6 +96,8 @@ async def _quantized(
     async with aclosing(tensors.with_turns(draft, lines, wanted)) as lines:
         async for line in lines:
             yield line
+    for line in await threads.run(lambda: list(gguf.add_companions(draft, sources))):
+        yield line
 
 
 async def _as_it_is(
@@ -134,7 +138,7 @@ async def _convert(
     paths = {digest: draft.blobs.path(digest) for digest in sources.digests()}
     source = Source(
         gguf=tuple(paths[digest] for digest in sources.weights),
-        digests=tuple(sources.digests()),
+        digests=(*sources.weights, *sources.projectors),
         projectors=tuple(paths[digest] for digest in sources.projectors),
         adapters=tuple(paths[digest] for digest in sources.adapters),
     )

@@ -11,6 +11,7 @@ from converters import inventory
 from converters.architectures import require_supported
 from converters.errors import SourceError
 from converters.inventory import Inventory
+from converters.projectors import require_supported as require_projector
 from mlx_ollama.api.models import Progress
 from mlx_ollama.create.canonical import Canonical
 from mlx_ollama.create.draft import Draft
@@ -111,6 +112,8 @@ def sort_sources(blobs: Blobs, found: list[Found]) -> Sources:
     model = sources.model()
     if model is not None:
         check_architecture(model)
+    for digest in sources.projectors:
+        check_projector(sources.inventories[digest])
     return sources
 
 
@@ -166,17 +169,26 @@ def check_architecture(model: Inventory) -> None:
         raise refusal(error) from error
 
 
+def check_projector(projector: Inventory) -> None:
+    try:
+        require_projector(projector)
+    except SourceError as error:
+        raise refusal(error) from error
+
+
 def add_layers(draft: Draft, sources: Sources) -> Iterator[Progress]:
     """A layer for each file, and what they say for the configuration."""
-    kinds = {
-        "model": sources.weights,
-        "projector": sources.projectors,
-        "adapter": sources.adapters,
-    }
-    for kind, digests in kinds.items():
-        for digest in digests:
-            yield draft.add_blob(kind, digest, is_new=digest in sources.new)
+    for digest in sources.weights:
+        yield draft.add_blob("model", digest, is_new=digest in sources.new)
+    yield from add_companions(draft, sources)
     describe(draft, sources)
+
+
+def add_companions(draft: Draft, sources: Sources) -> Iterator[Progress]:
+    """What goes with the weights, and is never quantised."""
+    for kind, digests in (("projector", sources.projectors), ("adapter", sources.adapters)):
+        for digest in digests:
+            yield draft.add_blob(kind, digest)
 
 
 def describe(draft: Draft, sources: Sources) -> None:

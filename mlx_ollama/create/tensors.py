@@ -24,7 +24,7 @@ from mlx_ollama.store.tensor_blobs import blob_tensors, chat_template_of, read_b
 
 MAX_LISTING = 64 << 20
 MIN_OLLAMA = "0.19.0"  # the first Ollama that reads this layout
-KINDS = ("tensor", "json")
+KINDS = ("tensor", "json", "adapter")
 # Ollama shows a bar for lines that have a digest; its own for quantising is this one.
 BAR = "0" * 19
 _EMBEDDING_FAMILIES = ("bert", "roberta", "nomic_bert", "modernbert")
@@ -41,7 +41,7 @@ class MadeLayer(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if self.layer().kind not in KINDS:
-            raise ValueError("neither a tensor nor a file")
+            raise ValueError("no layer of a converter's")
 
     def layer(self) -> Layer:
         return Layer(media_type=self.media_type, digest=self.digest, size=self.size, name=self.name)

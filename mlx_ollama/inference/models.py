@@ -86,7 +86,7 @@ class Models:
             raise CorruptData("the model has no weights")
         source = Source(
             gguf=tuple(model.weights),
-            digests=tuple(model.weight_digests()),
+            digests=tuple(model.source_digests()),
             projectors=tuple(model.projectors),
             adapters=tuple(model.adapters),
         )

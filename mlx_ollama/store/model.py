@@ -158,6 +158,12 @@ class Model:
         kinds = ("model", "projector", "adapter", "tensor", "json")
         return [layer.digest for kind in kinds for layer in self.manifest.of_kind(kind)]
 
+    def source_digests(self) -> list[Digest]:
+        """Of what a GGUF's MLX weights are made of: adapters stay beside them."""
+        return [
+            layer.digest for kind in ("model", "projector") for layer in self.manifest.of_kind(kind)
+        ]
+
     def _paths(self, kind: str) -> list[Path]:
         return [self._blobs.path(layer.digest) for layer in self.manifest.of_kind(kind)]
 
