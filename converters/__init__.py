@@ -3,5 +3,5 @@
 inventory (what a source holds) → plan (what each output tensor is made of) → stream of tensors → sink.
 """
 
-VERSION = "1"
+VERSION = "2"
 """Part of cache keys: raised whenever the same source would give other bytes."""

@@ -14,7 +14,7 @@ from converters import VERSION, inventory
 from converters.dtypes import Dtype, Progress, is_compact, stored_dtype
 from converters.errors import NoRoom, SourceError
 from converters.gguf.metadata_files import small_files
-from converters.plan import Plan, array_specs, plan
+from converters.plan import PROCESSOR, Plan, array_specs, plan
 from converters.sinks import write_shards
 from converters.stream import stream
 
@@ -26,11 +26,14 @@ def convert(
     sources: Sequence[Path],
     out: Path,
     *,
+    projectors: Sequence[Path] = (),
     dtype: Dtype | None = None,
     compact: bool | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Write `sources` (the files of one model) as an mlx-lm directory `out`, which must not exist.
+
+    `projectors`: the files of vision towers that are not in the model's own.
 
     `dtype` is that of float tensors, scales and biases; None: what this machine computes in
     (bf16 with Metal, f32 without). `compact`: requantise block formats that MLX cannot hold exactly (Q6_K …)
@@ -42,7 +45,11 @@ def convert(
     report = progress or (lambda *_: None)
     report("reading", 0, 0)
     stored = stored_dtype(dtype)
-    made = plan(inventory.read(sources), compact=is_compact(stored, compact))
+    made = plan(
+        inventory.read(sources),
+        compact=is_compact(stored, compact),
+        projectors=tuple(inventory.read([path]) for path in projectors),
+    )
     with _folder_in_the_making(out) as folder:
         _write(made, stored, folder, report)
     report("done", made.inventory.size, made.inventory.size)
@@ -62,6 +69,8 @@ def _write(made: Plan, dtype: str, folder: Path, report: Progress) -> None:
     for name, content in small_files(made.inventory, made.config).items():
         _write_file(folder / name, content)
     _write_json(folder / "config.json", made.config)
+    if made.processor:
+        _write_json(folder / PROCESSOR, made.processor)
     report("converting", 0, total)
     write_shards(specs, stream(made, dtype), folder, count)
     report("finishing", total, total)

@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import prod
 from typing import Any
 
+from converters import projectors as kinds
 from converters.architectures import require_supported
 from converters.architectures.family import (
     Array,
@@ -23,8 +24,11 @@ from converters.gguf.cursor import invalid
 from converters.gguf.dialect import normalised
 from converters.gguf.types import BLOCKS
 from converters.inventory import Inventory, Tensor
+from converters.projectors import view
+from converters.projectors.projector import Words, vision_source
 
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+PROCESSOR = "preprocessor_config.json"
 _LEAVES = ("weight", "bias")
 
 
@@ -70,14 +74,50 @@ class Plan:
     inventory: Inventory
     config: Config  # config.json
     outputs: tuple[Output, ...]  # in the source's order: one pass over the file
+    processor: Config = field(default_factory=dict[str, Any])  # how pictures are prepared
 
 
-def plan(inventory: Inventory, *, compact: bool) -> Plan:
+def plan(inventory: Inventory, *, compact: bool, projectors: tuple[Inventory, ...] = ()) -> Plan:
     """`compact`: block formats that fit none of MLX's are requantised; otherwise they become floats.
 
-    Raises Unsupported and InvalidSource.
+    `projectors`: the file of a vision tower that is not in the model's own. Raises Unsupported and InvalidSource.
     """
     require_supported(inventory.architecture)
+    tower = view.find(inventory, projectors)
+    text = _text_plan(inventory, compact)
+    return text if tower is None else _seeing(text, tower)
+
+
+def _seeing(text: Plan, tower: Inventory) -> Plan:
+    """The same plan with a vision tower, whose weights are always floats."""
+    projector = kinds.load(tower)
+    architecture = text.inventory.architecture
+    if architecture not in projector.architectures:
+        invalid(f'the projector does not go with architecture "{architecture}"')
+    source = vision_source(projector.prepare(tower))
+    config = projector.family.configure(source)
+    outputs = _outputs(source, projector.family, config, compact=False)
+    whole = {
+        "model_type": projector.model_type,
+        **projector.configure(source, Words(text.inventory)),
+        **{key: text.config[key] for key in ("quantization",) if key in text.config},
+        "text_config": {k: v for k, v in text.config.items() if k != "quantization"},
+        "vision_config": config,
+    }
+    both = replace(
+        text.inventory,
+        tensors=(*text.inventory.tensors, *source.inventory.tensors),
+        files=tuple(dict.fromkeys((*text.inventory.files, *tower.files))),
+    )
+    return Plan(
+        inventory=both,
+        config={key: value for key, value in whole.items() if value is not None},
+        outputs=(*text.outputs, *(replace(output, becomes=None) for output in outputs)),
+        processor=dict(projector.processor(source)),
+    )
+
+
+def _text_plan(inventory: Inventory, compact: bool) -> Plan:
     inventory = normalised(inventory)
     family = load_family(inventory.architecture)
     source = Source(inventory)

@@ -21,26 +21,33 @@ class LiveModel:
 
     config: dict[str, Any]  # config.json, `quantization` included
     files: Mapping[str, bytes]  # tokenizer.json, tokenizer_config.json, generation_config.json …
+    processor: dict[str, Any]  # preprocessor_config.json of a model that sees; else empty
     weights: Iterator[tuple[str, Any]]  # (name, mx.array), each read and repacked when asked for
 
 
 def live(
     sources: Sequence[Path],
     *,
+    projectors: Sequence[Path] = (),
     dtype: Dtype | None = None,
     compact: bool | None = None,
     progress: Progress | None = None,
 ) -> LiveModel:
     """`sources` as a live model: no byte is written. Imports MLX when the first weight is taken.
 
-    `dtype`, `compact` as in `convert`. Raises SourceError, here or while weights are taken.
+    `dtype`, `compact`, `projectors` as in `convert`. Raises SourceError, here or while weights are taken.
     """
     stored = stored_dtype(dtype)
-    made = plan(inventory.read(sources), compact=is_compact(stored, compact))
+    made = plan(
+        inventory.read(sources),
+        compact=is_compact(stored, compact),
+        projectors=tuple(inventory.read([path]) for path in projectors),
+    )
     arrays = stream(made, stored)
     return LiveModel(
         config=made.config,
         files=small_files(made.inventory, made.config),
+        processor=made.processor,
         weights=_as_mlx(_counted(arrays, made.inventory.size, progress)),
     )
 

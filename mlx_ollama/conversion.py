@@ -252,9 +252,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-async def _run_converter(
-    source: Source, out: Path, report: Callable[[Progress], None]
-) -> None:
+async def _run_converter(source: Source, out: Path, report: Callable[[Progress], None]) -> None:
     dtype = stored_dtype(None).lower()
     arguments = ["convert", "--dtype", dtype, "--progress", "json"]
     arguments += [f"--projector={path}" for path in source.projectors]

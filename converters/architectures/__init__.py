@@ -8,7 +8,7 @@ from converters.errors import unsupported_architecture
 SUPPORTED = frozenset({
     "bert", "cohere2", "command-r", "deepseek2", "ernie4_5", "exaone4", "falcon-h1", "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4",
     "glm4", "glm4moe", "gpt-oss", "gpt2", "granite", "granitehybrid", "granitemoe", "hunyuan-dense", "lfm2",
-    "llama", "mamba2", "mistral3", "modern-bert", "nemotron", "nomic-bert", "olmo2", "phi2", "phi3", "qwen2", "qwen2moe", "qwen3", "qwen35", "qwen35moe",
+    "llama", "mamba2", "mistral3", "modern-bert", "nemotron", "nomic-bert", "olmo2", "phi2", "phi3", "qwen2", "qwen25vl", "qwen2moe", "qwen2vl", "qwen3", "qwen35", "qwen35moe",
     "qwen3moe", "qwen3next", "seed_oss", "smollm3", "stablelm", "starcoder2",
     "gptoss",  # gpt-oss in Ollama's words
 })  # fmt: skip

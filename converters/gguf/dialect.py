@@ -77,7 +77,7 @@ def _gemma3(inventory: Inventory) -> Inventory:
         if f"gemma3.{theirs}" in keys:
             keys[f"gemma3.{ours}"] = keys.pop(f"gemma3.{theirs}")
             _mark_ollama(keys)
-    if keys.pop(_MARK, False):
+    if keys.pop(_MARK, False) or "gemma3.attention.layer_norm_rms_epsilon" not in keys:
         keys.setdefault("gemma3.attention.layer_norm_rms_epsilon", 1e-6)
         context = keys.get("gemma3.context_length", 0)
         if isinstance(context, int) and context >= LONG_GEMMA_CONTEXT:
@@ -85,6 +85,17 @@ def _gemma3(inventory: Inventory) -> Inventory:
             keys.setdefault("gemma3.rope.scaling.factor", LINEAR_FACTOR)
     _cut_tokens(keys, inventory)
     return replace(inventory, metadata=keys, tensors=_without_vision(inventory.tensors))
+
+
+def _qwen25vl(inventory: Inventory) -> Inventory:
+    """`qwen25vl`: sections of rotary positions under another key."""
+    keys = {k.replace("qwen25vl.", "qwen2vl.", 1): v for k, v in inventory.metadata.items()}
+    keys["general.architecture"] = "qwen2vl"
+    sections = keys.pop("qwen2vl.rope.mrope_section", None)
+    if sections is not None:
+        keys["qwen2vl.rope.dimension_sections"] = sections
+    tensors = _without_vision(inventory.tensors)
+    return replace(inventory, architecture="qwen2vl", metadata=keys, tensors=tensors)
 
 
 def _gemma3_or_embedding(inventory: Inventory) -> Inventory:
@@ -126,4 +137,5 @@ CHANGES: dict[str, Callable[[Inventory], Inventory]] = {
     "gptoss": _gpt_oss,
     "gpt-oss": _gpt_oss,
     "gemma3": _gemma3_or_embedding,
+    "qwen25vl": _qwen25vl,
 }

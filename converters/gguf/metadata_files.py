@@ -25,6 +25,7 @@ KINDS: dict[str, tuple[Callable[[Vocabulary], Json], Callable[[Vocabulary], bool
 
 def small_files(inventory: Inventory, config: Mapping[str, Any]) -> dict[str, bytes]:
     """Name → content of all but config.json and the weights. Raises InvalidSource and Unsupported."""
+    config = config.get("text_config", config)
     kind = inventory.metadata.get("tokenizer.ggml.model")
     if not isinstance(kind, str):
         invalid('key "tokenizer.ggml.model" is missing')

@@ -87,13 +87,20 @@ def _open_weights(load: Load, progress: Callable[[int, int], None]) -> Source:
 
 def _open_gguf(load: Load, progress: Callable[[int, int], None]) -> Source:
     """Converted into this process: nothing is written."""
-    paths = [Path(path) for path in load.gguf]
+    paths, projectors = map(Path, load.gguf), map(Path, load.projectors)
     try:
-        model = sinks.live(paths, progress=lambda _, done, total: progress(done, total))
+        model = sinks.live(
+            [*paths],
+            projectors=[*projectors],
+            progress=lambda _, done, total: progress(done, total),
+        )
     except (SourceError, OSError) as error:
         raise LoadFailed(_reason(error)) from error
     return Source(
-        ModelFiles(model.files), lambda: load_stream(model.config, model.weights, dense=load.dense)
+        ModelFiles(model.files),
+        lambda: load_stream(
+            model.config, model.weights, dense=load.dense, processor=model.processor
+        ),
     )
 
 
