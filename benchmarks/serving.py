@@ -104,6 +104,15 @@ class Target(NamedTuple):
         connection.close()
         return Stream(first, count)
 
+    def rendered(self, prompt: str) -> str:
+        """The prompt as our server gives it to the model, so that bare mlx_lm continues the same text."""
+        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE_SECONDS)
+        body = {"model": self.model, "prompt": prompt, "_debug_render_only": True}
+        connection.request("POST", "/api/generate", json.dumps(body))
+        answer = json.loads(connection.getresponse().read())
+        connection.close()
+        return answer["_debug_info"]["rendered_template"]
+
     def _request(self, prompt: str, tokens: int) -> tuple[str, dict[str, Any]]:
         if self.is_openai:
             message = {"role": "user", "content": prompt}
@@ -202,7 +211,7 @@ class Bare:
 @contextmanager
 def our_server(gguf: Path, home: Path) -> Generator[Target]:
     create(home, gguf)
-    server = Server(home)
+    server = Server(home, OLLAMA_NUM_PARALLEL=str(STREAMS[-1]))
     try:
         server.wait_until_it_answers()
         yield Target("ours", f"127.0.0.1:{server.port}", MODEL, pid=server.process.pid)
@@ -237,9 +246,8 @@ def run(gguf: Path, targets: list[Target], rounds: int, tokens: int) -> measure.
     with tempfile.TemporaryDirectory() as folder, our_server(gguf, Path(folder)) as ours:
         prompts = long_prompts(ours, tokens)
         bare = Bare(converted(gguf, Path(folder)))
-        everyone: dict[str, Callable[[], Round]] = {
-            "bare mlx_lm": lambda: bare.ask(prompts[0], tokens)
-        }
+        text = ours.rendered(prompts[0])
+        everyone: dict[str, Callable[[], Round]] = {"bare mlx_lm": lambda: bare.ask(text, tokens)}
         for streams in STREAMS:
             for target in (ours, *targets):
                 everyone[f"{target.name}, {streams} at once"] = (

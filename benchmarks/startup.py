@@ -49,7 +49,7 @@ def cpu_seconds() -> float:
 class Server:
     """A server process on a free port, with a home of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **variables: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -59,6 +59,7 @@ class Server:
             "XDG_CACHE_HOME": str(home / "cache"),
             "OLLAMA_MODELS": str(home / "models"),
             "OLLAMA_HOST": f"127.0.0.1:{self.port}",
+            **variables,
         }
         command = [sys.executable, "-m", "mlx_ollama", "serve"]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
