@@ -5,7 +5,7 @@ Runs on a text thread of the request; touches no MLX.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 
 from mlx_ollama.api.messages import Message
 from mlx_ollama.engine.sequence import Grammar, Request
@@ -18,17 +18,13 @@ from mlx_ollama.runner.images import Picture, prefix_key
 from mlx_ollama.runner.model import MIN_CONTEXT, Model
 from mlx_ollama.runner.prompting import Speech
 from mlx_ollama.runner.sampling import max_tokens, sampling_params
-from mlx_ollama.runner.truncation import (
-    TOKENS_AN_IMAGE,
-    TOO_LONG,
-    clipped,
-    count_images,
-    fitting_messages,
-)
+from mlx_ollama.runner.truncation import TOO_LONG, clipped, fitting_messages
 
 CHARACTERS_A_TOKEN = 64  # no vocabulary packs more into a token, on average over a prompt
 MAX_CHECKPOINTS = 8
-NO_IMAGES = "this model does not support images"
+NO_IMAGES = "this model does not support image input"
+
+Look = Callable[[bytes], Picture]
 
 
 @dataclass(kw_only=True)
@@ -67,7 +63,8 @@ def window(message: Chat | Generate, model: Model) -> int:
 
 def prepare(message: Chat | Generate, number: int, model: Model) -> Prepared | Rendered:
     """`number` is the sequence's in the engine. Raises InvalidRequest and TemplateError."""
-    prompt = _prompt(message, model)
+    look = cache(_look(model))
+    prompt = _prompt(message, model, look)
     if message.debug_render_only:
         return Rendered(
             id=message.id,
@@ -75,7 +72,7 @@ def prepare(message: Chat | Generate, number: int, model: Model) -> Prepared | R
             image_count=len(prompt.images),
         )
     num_ctx = window(message, model)
-    pictures = _place_pictures(prompt, model)
+    pictures = _place_pictures(prompt, model, look)
     ids = _ids(message, prompt, model, num_ctx)
     grammar = model.formats.grammar(message.format)
     answer = Answer(_wanted(message, prompt, ids, model, grammar), model.tokenizer, _parser(prompt))
@@ -101,9 +98,20 @@ def prepare(message: Chat | Generate, number: int, model: Model) -> Prepared | R
 # ---- prompt
 
 
-def _prompt(message: Chat | Generate, model: Model) -> _Prompt:
+def _look(model: Model) -> Look:
+    """How an image becomes what the model sees; InvalidRequest where it sees nothing."""
+
+    def look(image: bytes) -> Picture:
+        if model.sight is None:
+            raise InvalidRequest(NO_IMAGES)
+        return model.sight.look(image)
+
+    return look
+
+
+def _prompt(message: Chat | Generate, model: Model, look: Look) -> _Prompt:
     if isinstance(message, Chat):
-        return _conversation_prompt(message, message.messages, model)
+        return _conversation_prompt(message, message.messages, model, look)
     if message.raw:
         return _Prompt(text=message.prompt, images=message.images)
     if message.suffix:
@@ -112,11 +120,11 @@ def _prompt(message: Chat | Generate, model: Model) -> _Prompt:
             prompt=message.prompt, suffix=message.suffix, think=message.think
         )
         return _Prompt(text=speech.render(conversation), images=message.images, speech=speech)
-    return _conversation_prompt(message, message.messages, model)
+    return _conversation_prompt(message, message.messages, model, look)
 
 
 def _conversation_prompt(
-    message: Chat | Generate, messages: list[Message], model: Model
+    message: Chat | Generate, messages: list[Message], model: Model, look: Look
 ) -> _Prompt:
     template = message.template if isinstance(message, Generate) else ""
     tools = message.tools if isinstance(message, Chat) else []
@@ -124,7 +132,7 @@ def _conversation_prompt(
     speech = prompter.speech(template, tools=tools, think=message.think)
     if message.truncate and not template:
         limit = window(message, model)
-        count = partial(_count, speech, model, limit)
+        count = partial(_count, speech, model, look, limit)
         messages = fitting_messages(messages, count, limit)
     text = speech.render_messages(messages)
     return _Prompt(
@@ -135,22 +143,24 @@ def _conversation_prompt(
     )
 
 
-def _count(speech: Speech, model: Model, limit: int, messages: list[Message]) -> int:
-    """Tokens of the messages' prompt; an absurdly long one is not tokenized to find out that it is too long."""
+def _count(speech: Speech, model: Model, look: Look, limit: int, messages: list[Message]) -> int:
+    """Tokens of the messages' prompt; an absurdly long one is not tokenized to find out that it is too long.
+
+    Images count what they become, where Ollama takes 768 for each: nothing is left out that has room.
+    """
     text = speech.render_messages(messages)
-    images = count_images(messages) * TOKENS_AN_IMAGE if model.sight is not None else 0
     if len(text) > limit * CHARACTERS_A_TOKEN:
         return len(text)
-    return len(model.tokenizer.encode_prompt(text)) + images
+    images = [image for part in messages for image in part.images]
+    return len(model.tokenizer.encode_prompt(text)) + sum(look(i).prepared.tokens for i in images)
 
 
-def _place_pictures(prompt: _Prompt, model: Model) -> list[Picture]:
+def _place_pictures(prompt: _Prompt, model: Model, look: Look) -> list[Picture]:
     """Put the model's own tokens in place of the images' marks; the pictures in the order of the prompt."""
     if not prompt.images:
         return []
-    if model.sight is None:
-        raise InvalidRequest(NO_IMAGES)
-    pictures = [model.sight.look(image) for image in prompt.images]
+    pictures = [look(image) for image in prompt.images]
+    assert model.sight is not None
     is_bare = prompt.last_message is None
     prompt.text, placed = model.sight.place(prompt.text, pictures, is_bare=is_bare)
     return placed

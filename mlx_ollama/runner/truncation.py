@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from mlx_ollama.api.messages import Message
 from mlx_ollama.errors import InvalidRequest
 
-TOKENS_AN_IMAGE = 768  # what Ollama counts, whatever the model
 TOO_LONG = (
     "the prompt is longer than the context length currently available to the model; shorten the prompt, "
     "adjust the context length in settings, or use a model with a longer context length"
@@ -36,11 +35,6 @@ def fitting_messages(
         else:
             low = middle + 1
     return without_oldest(messages, high)
-
-
-def count_images(messages: Sequence[Message]) -> int:
-    """How many images the messages carry."""
-    return sum(len(message.images) for message in messages)
 
 
 def clipped(

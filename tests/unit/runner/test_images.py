@@ -4,13 +4,14 @@ import io
 import zlib
 from typing import Any
 
+import mlx.core as mx
 import numpy as np
 import pytest
 from PIL import Image
 
 from mlx_ollama.engine.vision.model import Features, Prepared, VisionModel
 from mlx_ollama.errors import InvalidRequest
-from mlx_ollama.runner.images import Sight, decode, prefix_key
+from mlx_ollama.runner.images import FEATURES_KEPT, Sight, decode, prefix_key
 
 
 def written(image: Image.Image, form: str = "PNG", **fields: Any) -> bytes:
@@ -113,6 +114,42 @@ def test_pictures_that_a_bare_prompt_does_not_mention_stand_in_front() -> None:
 def test_a_template_that_loses_a_picture_is_an_error() -> None:
     with pytest.raises(InvalidRequest, match="has no place for an image"):
         SIGHT.place("what?", [WIDE], is_bare=False)
+
+
+class Counting(Seeing):
+    """Knows how often its tower ran."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = 0
+
+    def encode(self, prepared: Prepared) -> Features:
+        self.runs += 1
+        return Features(tokens=mx.zeros((prepared.tokens, 4)))
+
+
+def test_a_second_question_about_a_picture_computes_no_tower() -> None:
+    model = Counting()
+    sight = Sight(model, lambda token: f"<{token}>")
+    content = written(Image.new("RGB", (2, 1)))
+    for _ in range(3):  # each request decodes its picture anew
+        prompt = sight.prompt([1, 7, 7, 2], [sight.look(content)])
+        assert prompt.spans == ((1, 3),)
+    assert model.runs == 1
+    sight.prompt([7, 7, 7, 7, 7], [WIDE, TALL])
+    assert model.runs == 2
+
+
+def test_only_the_last_pictures_are_kept() -> None:
+    model = Counting()
+    sight = Sight(model, str)
+    pictures = [sight.look(written(Image.new("RGB", (1, n + 1)))) for n in range(FEATURES_KEPT + 1)]
+    for picture in pictures:
+        sight.prompt([7] * picture.prepared.tokens, [picture])
+    sight.prompt([7] * pictures[-1].prepared.tokens, [pictures[-1]])
+    assert model.runs == len(pictures)
+    sight.prompt([7], [pictures[0]])
+    assert model.runs == len(pictures) + 1
 
 
 def test_prompts_with_other_pictures_share_no_prefix() -> None:

@@ -303,7 +303,7 @@ def test_a_request_s_own_bad_template_is_its_own_fault(stage: Stage) -> None:
         (Generate(id=1, prompt="a", raw=True, format=b"[1]"), 'invalid format: "[1]"; expected'),
         (Generate(id=1, prompt="a" * 999, raw=True, shift=False), "the prompt is longer than"),
         (Generate(id=1, prompt="a" * 99_999, raw=True, truncate=False), "the prompt is longer"),
-        (Generate(id=1, prompt="a", raw=True, images=[b"x"]), "does not support images"),
+        (Generate(id=1, prompt="a", raw=True, images=[b"x"]), "does not support image input"),
         (Generate(id=1, prompt="", raw=True), "empty prompt"),
     ],
 )
