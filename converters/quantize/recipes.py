@@ -39,7 +39,7 @@ def _int(bits: int, group: int) -> Packing:
 
 def first_last_third(name: str, layer: int, layers: int) -> bool:
     eighth = layers // 8
-    chosen = layer < eighth or layer >= layers - eighth or (layer - eighth) % 3 == 2
+    chosen = layer < eighth or layer >= layers * 7 // 8 or (layer - eighth) % 3 == 2
     return chosen and name.endswith(_SENSITIVE)
 
 

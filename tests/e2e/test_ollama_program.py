@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SHARED
+from tests.conftest import DATA, SHARED
 from tests.serving import ServerProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 PACKED = SHARED / "clients" / "ollama-cli-0.33-linux-amd64.xz"
 GGUF = SHARED / "zoo" / "llama" / "model-f16.gguf"
+ADAPTERS = DATA / "adapters"
+MODEL = "model.safetensors"
+GREEDY = "PARAMETER temperature 0\nPARAMETER num_predict 6\nTEMPLATE {{ .Prompt }}\n"
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+_SPINNER = re.compile("[\u2800-\u28ff]")
 
 
 class Ollama:
@@ -40,6 +45,10 @@ class Ollama:
         output = _CONTROL.sub("", done.stdout + done.stderr)
         assert done.returncode == status, output
         return output
+
+    def say(self, name: str, prompt: str) -> str:
+        """A model's answer, without what the program turns while it waits."""
+        return _SPINNER.sub("", self("run", name, prompt)).strip()
 
     def create(self, name: str, modelfile: str, *options: str) -> str:
         (self.folder / "Modelfile").write_text(modelfile)
@@ -131,6 +140,33 @@ def test_a_checkpoint_is_imported_quantised_and_run(ollama: Ollama) -> None:
     (ollama.folder / "Modelfile").write_text("FROM small\n")
     refused = ollama("create", "x", "-f", "Modelfile", "--quantize", "q8_0", status=1)
     assert "quantization is only supported for F16, BF16 and F32 models" in refused
+
+
+def test_adapters_of_both_formats_change_what_a_model_says(ollama: Ollama) -> None:
+    """A folder's weights must be called model*.safetensors for this program to find them."""
+    folder = ollama.folder / "lora"
+    folder.mkdir()
+    files = {"adapter_config.json": "adapter_config.json", "adapter_model.safetensors": MODEL}
+    for name, new in files.items():
+        (folder / new).write_bytes((ADAPTERS / "llama-peft" / name).read_bytes())
+    ollama.create("plain", f"FROM {GGUF}\n" + GREEDY)
+    ollama.create("gguf", f"FROM plain\nADAPTER {ADAPTERS / 'llama-lora.gguf'}\n")
+    assert "converting adapter" in ollama.create("peft", "FROM plain\nADAPTER ./lora\n")
+    ollama.create("tensors", f"FROM {GGUF.parent}\nADAPTER ./lora\n" + GREEDY)
+    ollama.create("small", "FROM peft\n", "--quantize", "int8")
+    names = ("plain", "gguf", "peft", "tensors")
+    said = {name: ollama.say(name, "The cat sat on") for name in names}
+    assert said["plain"] not in (said["gguf"], said["peft"])
+    assert said["peft"] == said["tensors"]
+    ollama.create("again", ollama("show", "peft", "--modelfile"))
+    assert said["peft"] == ollama.say("again", "The cat sat on")
+    assert ollama.say("small", "The cat sat on")
+    lines = ollama("show", "small", "--modelfile").splitlines()
+    assert sum(line.startswith("ADAPTER ") for line in lines) == 1
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "use_dora": true}')
+    (ollama.folder / "Modelfile").write_text("FROM plain\nADAPTER ./lora\n")
+    refused = ollama("create", "x", "-f", "Modelfile", status=1)
+    assert "DoRA adapters are not supported" in refused
 
 
 def test_mistakes_are_told(ollama: Ollama) -> None:
