@@ -1,7 +1,7 @@
 """`python3 -m tests`: install what is missing, then every check and test. Arguments go to pytest.
 
 Needs nothing but Python; on Debian-like machines, as root, it also installs the fast BLAS and the container registry
-that some tests use, and skips those tests where it cannot.
+that some tests use, and fetches the quickstart's model. What it cannot have, it does without: those tests are skipped.
 """
 
 import os
@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from mlx_ollama import environment
+from mlx_ollama import environment, quickstart
 
 PACKAGES = ("libopenblas0-pthread", "docker-registry")
 CHECKS = (
@@ -31,6 +31,14 @@ def install_packages() -> None:
             print(f"apt-get {command[0]} failed; the tests that need {PACKAGES} are skipped")
 
 
+def fetch_model() -> None:
+    """The model that the recorded exchanges are played with; tests find it where the quickstart keeps it."""
+    try:
+        quickstart.model_file()
+    except (OSError, subprocess.CalledProcessError, StopIteration) as error:
+        print(f"the model could not be fetched ({error}); the tests that need it are skipped")
+
+
 def run(*command: str) -> None:
     """One check; the first that fails ends the run with its status."""
     print("$", *command, flush=True)
@@ -43,6 +51,7 @@ def run(*command: str) -> None:
 def main() -> None:
     environment.enter("tests", group="dev")
     install_packages()
+    fetch_model()
     for check in CHECKS:
         run(*check)
     run("pytest", "-n", "2", "-m", "not metal", *sys.argv[1:])
