@@ -10,7 +10,7 @@ from converters import checkpoints, inventory, prequantized
 from converters.dtypes import Progress
 from converters.errors import NoRoom, SourceError, Unsupported
 from converters.gguf.metadata_files import small_files
-from converters.plan import plan
+from converters.plan import PROCESSOR, plan
 from converters.quantize import affine, floating
 from converters.quantize.recipes import CASTS, RECIPES, canonical, decide
 from converters.safetensors import checkpoint as sources
@@ -21,6 +21,7 @@ from converters.tensor_blobs import JSON, BlobFolder
 from converters.weights import Packed, Packing, Step
 
 SPARE_BYTES = 64 << 20
+TOWER = "projector-"  # what the name of a vision tower's own file begins with
 ALREADY = "quantization is only supported for F16, BF16 and F32 models"
 
 Weights = Iterable[tuple[str, Array | Packed]]
@@ -31,7 +32,8 @@ def import_model(
 ) -> None:
     """Write the blobs of a model and `layers.json` into the new folder `out`. Raises SourceError.
 
-    `files`: a checkpoint's by name, or those of one GGUF whose weights are floats (then `quantize` must be given).
+    `files`: a checkpoint's by name, or those of one GGUF whose weights are floats (then `quantize` must be given),
+    with its projectors called `projector-…`.
     """
     wanted = canonical(quantize) if quantize else ""
     report = progress or (lambda *_: None)
@@ -39,7 +41,7 @@ def import_model(
     out.mkdir(parents=True)
     try:
         if any(inventory.is_gguf(path) for path in files.values()):
-            _import_gguf(list(files.values()), out, wanted, report)
+            _import_gguf(files, out, wanted, report)
         else:
             _import_checkpoint(sources.read(files), out, wanted, report)
     except BaseException:
@@ -69,19 +71,25 @@ def _has_packed_blobs(source: Checkpoint) -> bool:
     return any(f"{name}.scale" in source.tensors for name in source.tensors)
 
 
-def _import_gguf(files: list[Path], out: Path, wanted: str, report: Progress) -> None:
-    found = inventory.read(files)
+def _import_gguf(files: Mapping[str, Path], out: Path, wanted: str, report: Progress) -> None:
+    parts = [path for name, path in files.items() if not name.startswith(TOWER)]
+    towers = [path for name, path in files.items() if name.startswith(TOWER)]
+    found = inventory.read(parts)
     if not wanted:
         raise SourceError("a GGUF is kept as it is unless it is quantised")
     if any(t.type not in FLOATS for t in found.tensors):
         raise Unsupported(ALREADY)
     dtype = _main_type(t.type for t in found.tensors if len(t.shape) > 1)
-    made = plan(found, compact=False)
-    _require_room(out, found.size)
+    projectors = tuple(inventory.read([path]) for path in towers)
+    made = plan(found, compact=False, projectors=projectors)
+    total = made.inventory.size
+    _require_room(out, total)
     weights = ((spec.name, Array(spec.dtype, data)) for spec, data in stream(made, dtype))
     small = small_files(found, made.config)
     small["config.json"] = json.dumps(made.config, ensure_ascii=False).encode()
-    _write(BlobFolder(out), _Work(made.config, small, found.size, weights), wanted, wanted, report)
+    if made.processor:
+        small[PROCESSOR] = json.dumps(made.processor).encode()
+    _write(BlobFolder(out), _Work(made.config, small, total, weights), wanted, wanted, report)
 
 
 class _Work:

@@ -20,6 +20,7 @@ from converters.tensor_blobs import BlobFolder, header
 ADAPTER = "application/vnd.ollama.image.adapter"
 CONFIG = "adapter_config.json"
 WEIGHTS = ".safetensors"
+_TOWER = re.compile(r"vision|visual|multi_modal|connector|audio")
 _TABLE = re.compile(r"(.*\.)?(embed\w*|\w*_embeddings|wte|wpe)")  # looked up, not multiplied
 
 
@@ -85,16 +86,22 @@ def read_base(files: Mapping[str, Path]) -> Base:
     """From headers alone."""
     if any(inventory.is_gguf(path) for path in files.values()):
         made = plan(inventory.read(list(files.values())), compact=False)
-        whole = {o.module: o.shape for o in made.outputs if o.name.endswith(".weight")}
-        return Base(made.config, {m: (s[0], s[1]) for m, s in whole.items() if len(s) == 2})
+        whole = {o.module: o.shape for o in made.outputs if _is_text(o.name)}
+        config = made.config.get("text_config", made.config)
+        return Base(config, {m: (s[0], s[1]) for m, s in whole.items() if len(s) == 2})
     source = checkpoint.read(files)
     shapes: dict[str, tuple[int, int | None]] = {}
     for name, tensor in source.tensors.items():
-        if name.endswith(".weight") and len(tensor.shape) == 2:
+        if _is_text(name) and len(tensor.shape) == 2:
             rows, columns = tensor.shape
             module = peft.module_path(name.removesuffix(".weight"))
             shapes[module] = (rows, None if tensor.type == "U32" else columns)
     return Base(source.config.get("text_config") or source.config, shapes)
+
+
+def _is_text(name: str) -> bool:
+    """A weight of the language model, which is what adapters are put on."""
+    return name.endswith(".weight") and not _TOWER.search(name)
 
 
 def check(path: Path, base: Base) -> None:

@@ -12,12 +12,12 @@ from mlx_ollama.create.adapters import add_adapters
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.draft import Draft
 from mlx_ollama.create.quantization import check_source
-from mlx_ollama.create.tensors import add_tensors
+from mlx_ollama.create.tensors import add_tensors, gguf_files
 from mlx_ollama.store import threads
 from mlx_ollama.store.model import Model
 from mlx_ollama.store.store import Store
 
-_WEIGHTS = ("model", "tensor", "json", "draft")  # projectors and adapters stay as they are
+_WEIGHTS = ("model", "projector", "tensor", "json", "draft")  # adapters stay as they are
 
 
 async def from_model(draft: Draft, wanted: Wanted, store: Store) -> AsyncGenerator[Progress]:
@@ -55,7 +55,7 @@ def needs_quantizing(wanted: Wanted, base: Model) -> bool:
 def source_files(base: Model) -> dict[str, Path]:
     """The weights of a model as the files of a source."""
     if not base.tensors:
-        return {f"{number}.gguf": path for number, path in enumerate(base.weights)}
+        return gguf_files(base.weights, base.projectors)
     return base.files | {f"{name}.safetensors": path for name, path in base.tensors.items()}
 
 

@@ -90,13 +90,14 @@ async def _quantized(
 ) -> AsyncGenerator[Progress]:
     model = sources.model()
     assert model is not None
-    files = {f"{number}.gguf": path for number, path in enumerate(model.files)}
+    paths = [draft.blobs.path(digest) for digest in sources.projectors]
+    files = tensors.gguf_files(model.files, paths)
     status = f"quantizing {model.file_type} model to {wanted.quantize}"
     lines = tensors.add_tensors(draft, files, status, wanted.quantize)
     async with aclosing(tensors.with_turns(draft, lines, wanted)) as lines:
         async for line in lines:
             yield line
-    for line in await threads.run(lambda: list(gguf.add_companions(draft, sources))):
+    for line in await threads.run(lambda: list(gguf.add_adapters(draft, sources))):
         yield line
 
 

@@ -180,15 +180,16 @@ def add_layers(draft: Draft, sources: Sources) -> Iterator[Progress]:
     """A layer for each file, and what they say for the configuration."""
     for digest in sources.weights:
         yield draft.add_blob("model", digest, is_new=digest in sources.new)
-    yield from add_companions(draft, sources)
+    for digest in sources.projectors:
+        yield draft.add_blob("projector", digest)
+    yield from add_adapters(draft, sources)
     describe(draft, sources)
 
 
-def add_companions(draft: Draft, sources: Sources) -> Iterator[Progress]:
-    """What goes with the weights, and is never quantised."""
-    for kind, digests in (("projector", sources.projectors), ("adapter", sources.adapters)):
-        for digest in digests:
-            yield draft.add_blob(kind, digest)
+def add_adapters(draft: Draft, sources: Sources) -> Iterator[Progress]:
+    """These stay beside the weights, whatever becomes of those."""
+    for digest in sources.adapters:
+        yield draft.add_blob("adapter", digest)
 
 
 def describe(draft: Draft, sources: Sources) -> None:

@@ -1,6 +1,6 @@
 """Models of tensor blobs: what a converter made becomes layers and a configuration."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from math import prod
 from pathlib import Path
@@ -29,6 +29,12 @@ KINDS = ("tensor", "json", "adapter")
 BAR = "0" * 19
 _EMBEDDING_FAMILIES = ("bert", "roberta", "nomic_bert", "modernbert")
 _POOLING = "1_Pooling/config.json"  # only models that are made for vectors have one
+
+
+def gguf_files(weights: Iterable[Path], projectors: Iterable[Path]) -> dict[str, Path]:
+    """The files of a GGUF by the names that a converter tells them by."""
+    found = {f"{number}.gguf": path for number, path in enumerate(weights)}
+    return found | {f"projector-{number}.gguf": path for number, path in enumerate(projectors)}
 
 
 class MadeLayer(Struct, frozen=True):

@@ -1,5 +1,7 @@
 """Adapters become one layer, are held against their model when it is created, and stay when it is quantised."""
 
+from pathlib import Path
+
 import pytest
 
 from converters.adapters import read
@@ -7,8 +9,8 @@ from mlx_ollama.api.models import ShowRequest
 from mlx_ollama.errors import InvalidRequest
 from mlx_ollama.store import describe
 from mlx_ollama.store.store import Store
+from mlx_ollama.store.tensor_blobs import stored_tensors
 from tests.conftest import DATA
-from tests.fakes.gguf import gguf
 from tests.fakes.models import run_create, upload
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -78,18 +80,39 @@ async def test_adapter_takes_the_place_of_another_and_stays_float(store: Store) 
     assert [path.read_bytes()[:4] != b"GGUF" for path in model.adapters] == [True]
 
 
-async def test_projector_and_adapter_stay_when_a_model_is_quantised(store: Store) -> None:
+async def test_adapter_among_the_files_stays_when_they_are_quantised(store: Store) -> None:
     files = {
         "m.gguf": await upload(store, BASE.read_bytes()),
-        "p.gguf": await upload(store, gguf({"general.architecture": "clip"})),
         "a.gguf": await upload(store, LORA.read_bytes()),
     }
     await run_create(store, {"model": "x", "files": files, "quantize": "int8"})
     await run_create(store, {"model": "y", "files": files})
     await run_create(store, {"model": "y", "from": "y", "quantize": "int8"})
     for name in ("x", "y"):
-        assert {"tensor", "projector", "adapter"} <= kinds(store, name)
+        assert {"tensor", "adapter"} <= kinds(store, name)
         assert "model" not in kinds(store, name)
+
+
+@pytest.mark.parametrize("model", ["llava", "gemma3"])
+async def test_tower_stays_float_when_a_model_is_quantised(
+    store: Store, shared: Path, model: str
+) -> None:
+    folder = shared / "zoo-vision" / model
+    names = {"m.gguf": "model-f16.gguf", "p.gguf": "mmproj-f16.gguf"}
+    files = {name: await upload(store, (folder / n).read_bytes()) for name, n in names.items()}
+    await run_create(store, {"model": "x", "files": files, "quantize": "int8"})
+    await run_create(store, {"model": "y", "files": files})
+    await run_create(store, {"model": "y", "from": "y", "quantize": "int8"})
+    for name in ("x", "y"):
+        found = store.resolve(name)
+        types = {t.name: t.type for t in stored_tensors(found)}
+        assert "vision" in describe.capabilities(store, found)
+        assert "preprocessor_config.json" in found.files
+        towers = {kind for name, kind in types.items() if "vision" in name or "multi" in name}
+        assert towers
+        assert "int8" not in towers
+        assert "int8" in types.values()
+        assert found.projectors == []
 
 
 async def test_what_is_no_adapter_of_the_model_is_refused(store: Store) -> None:
