@@ -47,11 +47,12 @@ class Script(Struct, kw_only=True, omit_defaults=True):
 
     `trouble` comes after `after` deltas (0: before the first): crash is SIGKILL, exit is status 0, hang answers
     nothing ever again, wait stops until an Abort, close shuts the socket and lives on. `load_trouble` comes instead
-    of Loaded. With `marker`, troubles come only while that file is absent, and make it: a second runner is healthy.
-    `journal` gets a line for each thing that happens.
+    of Loaded. `deltas` come instead of `say` until a tool has answered. With `marker`, troubles come only while that file is absent, and make it: a second runner is healthy.
+    `journal` gets a line for each thing that happens, with `record` also every message of a chat.
     """
 
     say: list[str] = msgspec.field(default_factory=lambda: ["Hello", " there", "."])
+    deltas: list[Delta] = msgspec.field(default_factory=list)
     times: int = 1
     echo: bool = False
     delay: float = 0.0
@@ -62,6 +63,7 @@ class Script(Struct, kw_only=True, omit_defaults=True):
     load_steps: int = 0
     marker: str = ""
     journal: str = ""
+    record: bool = False
     num_ctx: int = 4096
     context_length: int = 8192
     parallel: int = 0  # 0: as many as wished
@@ -176,15 +178,24 @@ class FakeRunner:
         )  # fmt: skip
 
     async def speak(self, request: Chat | Generate) -> None:
-        words = [prompt_of(request)] if self.script.echo else self.script.say * self.script.times
         self.send(Progress(id=request.id, completed=1, total=1), Memory(active=self.script.memory))
-        for index, word in enumerate([*words, ""]):
+        for index, delta in enumerate([*self.reply(request), None]):
             if self.script.trouble and index == self.script.after and self.misbehaves():
                 await self.suffer(self.script.trouble, request.id)
                 return
-            if word:
-                self.send(Delta(id=request.id, content=word))
+            if delta:
+                delta.id = request.id
+                self.send(delta)
             await asyncio.sleep(self.script.delay)
+
+    def reply(self, request: Chat | Generate) -> list[Delta]:
+        for message in request.messages if self.script.record else ():
+            self.note("message " + msgspec.json.encode(message).decode())
+        answered = bool(request.messages) and request.messages[-1].role == "tool"
+        if self.script.deltas and not answered:
+            return self.script.deltas
+        words = [prompt_of(request)] if self.script.echo else self.script.say * self.script.times
+        return [Delta(id=0, content=word) for word in words if word]
 
     def metrics(self, request: Chat | Generate | Embed) -> Metrics:
         prompt = "" if isinstance(request, Embed) else prompt_of(request)
