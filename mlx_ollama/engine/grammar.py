@@ -30,6 +30,9 @@ OPENERS = frozenset(
 )
 
 
+UNFOLLOWABLE = "nothing can satisfy the schema: it refers to itself without end"
+
+
 class InvalidGrammar(ValueError):
     """The schema cannot be a constraint; its text is what the client reads."""
 
@@ -79,6 +82,7 @@ class Compiler:
         except ValueError:
             reason = "invalid format: this model's tokenizer cannot be constrained"
             raise InvalidGrammar(reason) from None
+        self._vocab_size = vocab_size
         self._compiled: OrderedDict[bytes, LLMatcher] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -106,13 +110,30 @@ class Compiler:
         except (ValueError, RecursionError) as error:
             raise InvalidGrammar(f"invalid format: {_first_line(error)}") from None
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
-        if matcher.is_error():
-            raise InvalidGrammar(f"invalid format: {_first_line(matcher.get_error())}")
+        self._check(matcher)
         return matcher
+
+    def _check(self, matcher: LLMatcher) -> None:
+        """Some grammars, such as a reference to itself, show only at the first mask that nothing can follow them."""
+        if not matcher.is_error():
+            trial, mask = matcher.deep_copy(), open_masks(1, self._vocab_size)
+            trial.unsafe_compute_mask_ptr(mask.ctypes.data, mask.nbytes)
+            matcher = trial
+        if matcher.is_error():
+            raise InvalidGrammar(f"invalid format: {_reason(matcher.get_error())}")
+
+
+def _reason(error: object) -> str:
+    line = _first_line(error)
+    return UNFOLLOWABLE if line == "NoExtensionBias" else line
 
 
 def _first_line(error: object) -> str:
-    return str(error).strip().partition("\n")[0][:300] or "no reason given"
+    """With the last one where the first only announces it (`regex parse error:`)."""
+    first, *rest = str(error).strip().splitlines() or ["no reason given"]
+    if first.endswith(":") and rest:
+        first += " " + rest[-1].strip().removeprefix("error: ")
+    return first[:300]
 
 
 def _schema(format_json: bytes) -> dict[str, Any]:

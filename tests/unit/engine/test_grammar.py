@@ -168,6 +168,9 @@ def test_format_annotations_do_not_refuse(compiler: Compiler) -> None:
         b'{"enum": ' + b"[" * 3000 + b"]" * 3000 + b"}",
         b'{"type": "object", "properties": {"a": ' * 2000,
         b'{"const": "' + b"x" * (300 << 10) + b'"}',
+        b'{"$ref": "#"}',
+        b'{"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}',
+        b'{"anyOf": [{"$ref": "#"}, {"$ref": "#"}]}',
     ],
 )
 def test_unusable_format_is_refused_with_a_reason(compiler: Compiler, wanted: bytes) -> None:
@@ -175,6 +178,11 @@ def test_unusable_format_is_refused_with_a_reason(compiler: Compiler, wanted: by
         compiler.compile(wanted)
     assert len(str(error.value)) < 2000
     assert accepts(compiler.compile(b'"json"'), "{}")
+
+
+def test_a_pattern_that_is_none_is_refused_with_what_is_wrong_in_it(compiler: Compiler) -> None:
+    with pytest.raises(InvalidGrammar, match="regex parse error: unclosed group"):
+        compiler.compile(b'{"type": "string", "pattern": "("}')
 
 
 def test_each_request_walks_its_own_way(compiler: Compiler) -> None:
