@@ -4,6 +4,7 @@ MLX's own takes a group's extremes; fitting scale and bias to the rounded codes,
 cuts the KL divergence by a third at the same size.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from converters.rounding import rounding
 from converters.safetensors.arrays import Array, as_stored
+from converters.stream import num_workers
 from converters.weights import Packed, Packing
 
 ROUNDS = 6
@@ -22,10 +24,9 @@ def quantize(weight: Array, bits: int, group_size: int) -> Packed:
     """Scales and biases have the weight's own dtype."""
     rows = weight.data.reshape(-1, weight.data.shape[-1])
     step = max(1, CHUNK_VALUES // rows.shape[1])
-    made = [
-        _quantize_rows(Array(weight.dtype, rows[i : i + step]), bits, group_size)
-        for i in range(0, len(rows), step)
-    ]
+    chunks = [Array(weight.dtype, rows[i : i + step]) for i in range(0, len(rows), step)]
+    with ThreadPoolExecutor(num_workers()) as pool:
+        made = [*pool.map(lambda chunk: _quantize_rows(chunk, bits, group_size), chunks)]
     front = weight.data.shape[:-1]
     words, scales, biases = (
         np.concatenate(parts).reshape(*front, -1) for parts in zip(*made, strict=True)
@@ -56,12 +57,12 @@ def fit(values: Floats, top: int) -> tuple[Floats, Floats]:
     """(groups,) scales and biases for values (groups, n) and codes 0 … top; the best of a few rounds."""
     low, high = values.min(1), values.max(1)
     scale, bias = _nonzero((high - low) / top), low
-    best = (scale, bias)
-    error = _error(values, *best, top)
+    codes = encode(values, scale, bias, top)
+    best, error = (scale, bias), _error(values, codes, scale, bias)
     for _ in range(ROUNDS):
-        codes = encode(values, scale, bias, top)
         scale, bias = _least_squares(values, codes, scale, bias)
-        now = _error(values, scale, bias, top)
+        codes = encode(values, scale, bias, top)
+        now = _error(values, codes, scale, bias)
         better = now < error
         best = (np.where(better, scale, best[0]), np.where(better, bias, best[1]))
         error = np.where(better, now, error)
@@ -75,13 +76,18 @@ def _nonzero(scale: Floats) -> Floats:
 
 def encode(values: Floats, scale: Floats, bias: Floats, top: int) -> Floats:
     with np.errstate(over="ignore", invalid="ignore"):
-        codes = np.rint((values - bias[:, None]) / _nonzero(scale)[:, None])
-    return np.clip(np.nan_to_num(codes), 0, top)
+        codes = values - bias[:, None]
+        codes /= _nonzero(scale)[:, None]
+    np.rint(codes, out=codes)
+    np.nan_to_num(codes, copy=False)
+    return np.clip(codes, 0, top, out=codes)
 
 
-def _error(values: Floats, scale: Floats, bias: Floats, top: int) -> Floats:
-    back = encode(values, scale, bias, top) * scale[:, None] + bias[:, None]
-    return np.square(values - back).sum(1)
+def _error(values: Floats, codes: Floats, scale: Floats, bias: Floats) -> Floats:
+    off = codes * scale[:, None]
+    off += bias[:, None]
+    off -= values
+    return np.einsum("gi,gi->g", off, off)
 
 
 def _least_squares(
@@ -90,8 +96,8 @@ def _least_squares(
     """The line through (code, value); unchanged where all codes are equal."""
     code_mean, value_mean = codes.mean(1), values.mean(1)
     spread = codes - code_mean[:, None]
-    square = np.square(spread).sum(1)
-    slope = (spread * values).sum(1) / np.where(square > 0, square, 1)
+    square = np.einsum("gi,gi->g", spread, spread)
+    slope = np.einsum("gi,gi->g", spread, values) / np.where(square > 0, square, 1)
     usable = (square > 0) & (np.abs(slope) > 0)
     scale = np.where(usable, slope, scale)
     return scale, np.where(usable, value_mean - scale * code_mean, bias)
