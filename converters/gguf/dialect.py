@@ -49,7 +49,8 @@ def _gpt_oss(inventory: Inventory) -> Inventory:
     """`gptoss`: other tensor names, keys under another architecture, scaling left unsaid."""
     keys = {k.replace("gptoss.", "gpt-oss.", 1): v for k, v in inventory.metadata.items()}
     keys["general.architecture"] = "gpt-oss"
-    keys["tokenizer.ggml.pre"] = "gpt-4o"
+    if inventory.architecture == "gptoss" or "tokenizer.ggml.pre" not in keys:
+        keys["tokenizer.ggml.pre"] = "gpt-4o"
     if "gpt-oss.rope.scaling.factor" in keys:
         keys.setdefault("gpt-oss.rope.scaling.type", "yarn")
         keys.setdefault("gpt-oss.rope.scaling.original_context_length", 4096)

@@ -74,3 +74,9 @@ def test_gemma3s_surplus_tokens_are_cut_and_others_refused(shared: Path) -> None
     wrong = replace(llama, metadata=dict(llama.metadata) | surplus)
     with pytest.raises(InvalidSource, match="more tokens than"):
         small_files(wrong, plan(wrong, compact=True).config)
+
+
+def test_llama_cpps_own_gpt_oss_keeps_its_pre_tokenizer(shared: Path) -> None:
+    found = inventory.read(shared / "zoo" / "gpt_oss" / "model-f16.gguf")
+    assert found.metadata["tokenizer.ggml.pre"] == "gpt-2"
+    assert normalised(found).metadata["tokenizer.ggml.pre"] == "gpt-2"
