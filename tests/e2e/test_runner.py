@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -215,16 +216,16 @@ def test_a_schema_is_kept_from_the_first_content_of_a_model_that_may_think(
     assert text(runner.answer(request)).startswith('{"a":')
 
 
-def test_an_invalid_schema_is_the_request_s_fault_and_its_neighbour_goes_on(
+def test_an_invalid_schema_is_the_request_s_fault_and_its_neighbour_says_the_same(
     runner: RunnerProcess,
 ) -> None:
-    bad, good = runner.ask(
-        chat("a", format=b'{"type":"nosuch"}'), chat("b", options=GREEDY)
-    ).values()
+    neighbour = chat("b", options=Options(seed=1, num_predict=40))
+    alone = text(runner.answer(neighbour))
+    good, bad = runner.ask(neighbour, chat("a", format=b'{"type":"nosuch"}')).values()
     assert isinstance(bad[-1], Fault)
     assert bad[-1].kind == "invalid"
     assert bad[-1].message.startswith("invalid format: ")
-    assert done(good).reason in ("stop", "length")
+    assert text(good) == alone
 
 
 def test_an_abort_ends_a_stream(runner: RunnerProcess) -> None:
@@ -268,14 +269,32 @@ def _any_request(number: int, draw: random.Random) -> list[ToRunner]:
     return [request, Abort(id=number)] if draw.random() < 0.3 else [request]
 
 
-def test_a_hostile_template_costs_only_its_own_request(runner: RunnerProcess) -> None:
-    nested = "{{ range $.Messages }}" * 8 + "." + "{{ end }}" * 8
-    messages = [Message(role=role, content="a") for role in ("user", "assistant") * 10]
-    hostile = Generate(id=0, prompt="a", template=nested, messages=messages)
-    bad, good = runner.ask(hostile, chat("b", options=GREEDY)).values()
-    assert isinstance(bad[-1], Fault)
-    assert bad[-1].message.startswith("template error: ")
-    assert done(good).metrics.eval_count > 0
+LONG = [Message(role=role, content="a") for role in ("user", "assistant") * 50]
+HOSTILE = {
+    "Go": "{{ range $.Messages }}" * 8 + "." + "{{ end }}" * 8,
+    "Jinja": "{% for a in range(9999) %}{% for b in range(9999) %}{{ a * b }}{% endfor %}{% endfor %}",
+}
+
+
+@pytest.mark.parametrize("language", HOSTILE)
+def test_beside_a_hostile_template_an_answer_goes_on(model: Path, tmp_path: Path, language: str):
+    shutil.copytree(model, tmp_path, dirs_exist_ok=True)
+    if language == "Jinja":
+        (tmp_path / "chat_template.jinja").write_text(HOSTILE["Jinja"])
+    template = HOSTILE["Go"] if language == "Go" else ""
+    runner = RunnerProcess(
+        Load(model="m", digest="d", directory=str(tmp_path), parallel=2, prompting=Prompting(template=template))
+    )  # fmt: skip
+    runner.until(Loaded)
+    endless = Options(seed=1, num_predict=-1)
+    runner.send(Generate(id=1, prompt="a", raw=True, options=endless))
+    runner.until(Delta)
+    runner.send(Chat(id=2, messages=LONG))
+    found = runner.until(Fault)
+    assert [type(m) for m in found if getattr(m, "id", 0) == 2] == [Fault]
+    assert next(m for m in found if isinstance(m, Fault)).message.startswith("template error: ")
+    assert sum(isinstance(m, Delta) for m in found) > 3
+    runner.close()
 
 
 def test_a_gguf_is_loaded_without_writing_anything(runner: RunnerProcess) -> None:
