@@ -25,6 +25,7 @@ def read(path: Path, config: Config) -> Iterator[AdapterPart]:
     found = inventory.read(path)
     alpha = _alpha(found)
     require_supported(found.architecture)
+    _check_architecture(found.architecture, config)
     found = normalised(found)
     family = load_family(found.architecture)
     with SourceFiles() as files:
@@ -33,19 +34,53 @@ def read(path: Path, config: Config) -> Iterator[AdapterPart]:
             down, up = _floats(a, files), _floats(b, files)
             check_rank(stem, down.shape, up.shape)
             scale = alpha / down.shape[0]
-            up, down = _in_order(down, up, rule, config)
+            up, down = _in_order(stem, down, up, rule, config)
             yield check_values(AdapterPart(module=module, down=down, up=up, scale=scale))
 
 
-def _in_order(down: Floats, up: Floats, rule: Rule, config: Config) -> tuple[Floats, Floats]:
+# What a checkpoint, or mlx-lm, calls an architecture that llama.cpp has another word for.
+_WORDS = {
+    "cohere": ("commandr",),
+    "deepseekv2": ("deepseek2",),
+    "deepseekv3": ("deepseek2",),
+    "granitemoehybrid": ("granitehybrid",),
+    "hunyuanv1dense": ("hunyuandense",),
+    "ministral3": ("mistral3",),
+    "mistral": ("llama", "mistral3"),
+    "mixtral": ("llama",),
+    "olmo3": ("olmo2",),
+    "phi": ("phi2",),
+    "qwen25vl": ("qwen2vl", "qwen25vl"),
+}
+
+
+def _check_architecture(architecture: str, config: Config) -> None:
+    """Tensors are called alike in most architectures, and their rows are not in the same order."""
+    model_type = str(config.get("model_type", ""))
+    plain = _plain(model_type)
+    if model_type and _plain(architecture) not in _WORDS.get(plain, (plain,)):
+        name = architecture[:64]
+        raise InvalidSource(
+            f'the adapter is for architecture "{name}", the model is "{model_type}"'
+        )
+
+
+def _plain(name: str) -> str:
+    return name.replace("-", "").replace("_", "").removesuffix("text")
+
+
+def _in_order(
+    stem: str, down: Floats, up: Floats, rule: Rule, config: Config
+) -> tuple[Floats, Floats]:
     """`up` and `down` with rows and columns as the MLX model's."""
     try:
         if rule.rows is not None:
             up = up[rule.rows(config, up.shape[0])]
         if rule.columns is not None:
             down = down[:, rule.columns(config, down.shape[1])]
-    except (KeyError, TypeError, IndexError):
-        raise InvalidSource("the adapter is for a model of another architecture") from None
+    except (InvalidSource, KeyError, TypeError, ValueError, IndexError):
+        text = f"the adapter's \"{stem}\" has another shape than the model's"
+        raise InvalidSource(text) from None
     return up, down
 
 

@@ -5,6 +5,7 @@ more than LoRA, is refused.
 """
 
 import json
+import lzma
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from converters import adapters
+from converters import adapters, inventory
 from converters.adapters.fitting import import_adapter
 from converters.errors import SourceError
+from converters.plan import plan
 from converters.sinks import live
 from mlx_ollama.engine.adapters import AdaptedLinear, low_rank
 from mlx_ollama.engine.loader import LoadedModel, apply_adapter, load_stream
@@ -200,7 +202,8 @@ BAD_GGUF: list[tuple[Tensors, dict[str, Any], str]] = [
     (halves(Q), {"general.type": "model"}, "not a LoRA adapter"),
     (halves(Q), {"adapter.type": "control vector"}, "not a LoRA adapter"),
     (halves(Q), {"architecture": "unheard"}, "not supported yet"),
-    (halves(Q, outputs=60), {}, "not whole heads"),
+    (halves(Q, outputs=60), {}, "another shape than the model's"),
+    (halves(Q), {"architecture": "qwen2"}, 'is for architecture "qwen2", the model is "llama"'),
     (halves(Q, inputs=32), {}, "another shape than the model's"),
     (halves("blk.0.ffn_down.weight"), {}, "another shape than the model's"),
     (halves("blk.9.attn_v.weight"), {}, "no linear layer of the model"),
@@ -218,6 +221,24 @@ def test_gguf_that_does_not_map_whole_is_refused(
     path = write(tmp_path / "a", tensors, **changes)
     with pytest.raises(SourceError, match=message):
         stored({"adapter": path}, tmp_path)
+
+
+def test_every_family_takes_adapters_of_its_own_architecture(tmp_path: Path) -> None:
+    seen: set[str] = set()
+    for packed in sorted((DATA / "zoo").glob("*.gguf.xz")):
+        (tmp_path / "base").write_bytes(lzma.decompress(packed.read_bytes()))
+        found = inventory.read(tmp_path / "base")
+        config = plan(found, compact=False).config
+        names = {t.name for t in found.tensors}
+        stem = "blk.0.attn_output.weight"
+        if stem not in names or found.architecture in seen:
+            continue
+        seen.add(found.architecture)
+        rows, columns = reversed(found.by_name[stem].shape)
+        adapter = write(tmp_path / "a", halves(stem, rows, columns), found.architecture)
+        (part,) = adapters.read(adapter, config)
+        assert part.up.shape == (columns, 4)
+    assert len(seen) > 15
 
 
 def test_checkpoint_is_a_base_too(tmp_path: Path) -> None:
