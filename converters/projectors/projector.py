@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from converters.architectures.family import Config, Family, Names, Source
+from converters.gguf.cursor import invalid
 from converters.gguf.hyperparameters import Hyperparameters
 from converters.inventory import Inventory
 
@@ -24,7 +25,10 @@ class Words:
 
     def __init__(self, inventory: Inventory) -> None:
         tokens: Sequence[str] = inventory.metadata.get("tokenizer.ggml.tokens", ())
-        self._ids = {token: place for place, token in enumerate(tokens) if "<" in token}
+        if isinstance(tokens, str | int | float):
+            invalid('key "tokenizer.ggml.tokens" is no list')
+        marked = ((place, str(token)) for place, token in enumerate(tokens))
+        self._ids = {token: place for place, token in marked if "<" in token}
 
     def find(self, *texts: str) -> int | None:
         """The id of the first text that there is."""
@@ -51,9 +55,17 @@ class Projector:
 
     def processor(self, source: Source) -> Mapping[str, Any]:
         """The image processor's settings, as far as the file says them."""
-        metadata = source.inventory.metadata
-        found = {key: metadata.get(f"clip.vision.{key}") for key in (MEAN, STD)}
-        return {key: [float(v) for v in value] for key, value in found.items() if value is not None}
+        return {key: three_numbers(source, key) for key in (MEAN, STD) if key in source.h}
+
+
+def three_numbers(source: Source, key: str) -> list[float]:
+    """One for each colour."""
+    stated = source.h.raw(key)
+    values = [] if isinstance(stated, str | int | float) else list(stated)
+    kind = (int, float)
+    if len(values) != 3 or not all(isinstance(v, kind) and 0 < v < 1e3 for v in values):
+        invalid(f'key "clip.vision.{key}" is out of range')
+    return [float(value) for value in values]
 
 
 def vision_source(view: Inventory) -> Source:

@@ -16,6 +16,8 @@ CHANNELS, FRAMES = 3, 2
 
 def frames_inside(config: Config, rows: int) -> Array:
     """(frame, kernel, channel) to (kernel, channel, frame)."""
+    if rows % (CHANNELS * FRAMES):
+        invalid("the two slices of the patch kernel differ")
     return np.arange(rows).reshape(FRAMES, -1).T.reshape(-1)
 
 
@@ -85,7 +87,10 @@ def _full(source: Source) -> list[int]:
     """The blocks that see the whole picture: each, or every p-th."""
     stated = source.h.raw("fullatt_block_indexes")
     if stated is not None:
-        return [int(index) for index in stated]
+        is_list = not isinstance(stated, str | int | float)
+        if not is_list or not all(type(index) is int for index in stated):
+            invalid('key "vision.fullatt_block_indexes" is out of range')
+        return list(stated)
     period = source.h.count("n_wa_pattern", 8, maximum=1024)
     return [index for index in range(source.num_layers) if (index + 1) % period == 0]
 

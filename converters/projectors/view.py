@@ -44,7 +44,7 @@ def _ordered(view: Inventory) -> Inventory:
     width = view.metadata.get("clip.vision.embedding_length")
     down = view.by_name.get("v.blk.0.ffn_down.weight")
     up = view.by_name.get("v.blk.0.ffn_up.weight")
-    swapped = down is not None and up is not None and down.shape[0] == width != down.shape[1]
+    swapped = up is not None and down is not None and down.shape[0] == width != down.shape[-1]
     swap = {"ffn_up": "ffn_down", "ffn_down": "ffn_up"} if swapped else {}
 
     def named(tensor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from converters.errors import SourceError, Unsupported
 from converters.plan import plan
 from converters.sinks import live
 from mlx_ollama.engine import mlx_models
-from mlx_ollama.engine.loader import LoadedModel, load_directory, load_stream
+from mlx_ollama.engine.loader import LoadedModel, LoadError, load_directory, load_stream
 from mlx_ollama.engine.vision import steering
 from mlx_ollama.engine.vision.prompt import image_prompt
 
@@ -92,3 +92,35 @@ def test_a_projector_of_another_model_is_refused(shared: Path) -> None:
     unknown = replace(foreign, metadata={**foreign.metadata, "clip.projector_type": "ldp"})
     with pytest.raises(Unsupported, match='projector "ldp" is not supported yet'):
         plan(model, compact=False, projectors=(unknown,))
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("clip.vision.block_count", 0),
+    ("clip.vision.block_count", "two"),
+    ("clip.vision.image_size", 1 << 30),
+    ("clip.vision.patch_size", 0),
+    ("clip.vision.projector.scale_factor", 100),
+    ("clip.vision.projector.scale_factor", 3),
+    ("clip.vision.image_mean", "x"),
+    ("clip.vision.image_mean", [0.5, 0.5]),
+    ("clip.vision.image_std", [0.0, 0.5, 0.5]),
+    ("clip.vision.attention.layer_norm_epsilon", -1.0),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_numbers_that_no_tower_has_are_refused(key: str, value: Any, shared: Path) -> None:
+    folder = shared / "zoo-vision" / "gemma3"
+    tower = inventory.read([folder / "mmproj-f16.gguf"])
+    wrong = replace(tower, metadata={**tower.metadata, key: value})
+    model = inventory.read([folder / "model-f16.gguf"])
+    with pytest.raises(SourceError, match="invalid GGUF"):
+        plan(model, compact=False, projectors=(wrong,))
+
+
+def test_a_tower_that_lacks_a_tensor_is_not_loaded(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "zoo-vision" / "gemma3"
+    model = live(**sources(folder, "mmproj-f16.gguf"), dtype="f32")
+    some = ((name, array) for name, array in model.weights if "post_layernorm" not in name)
+    with pytest.raises(LoadError, match="vision weights do not match"):
+        load_stream(model.config, some)
