@@ -17,6 +17,11 @@ MlxOllamaError
 └── UpstreamError           a registry or hub that failed us
 """
 
+import msgspec
+
+NOT_JSON = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What msgspec raises for JSON that others wrote: nesting and broken UTF-8 have exceptions of their own."""
+
 
 class MlxOllamaError(Exception):
     """Its text is what the client reads: lower case, no path, no traceback."""

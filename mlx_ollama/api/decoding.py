@@ -18,7 +18,7 @@ from msgspec.structs import fields
 from mlx_ollama.api import go_json
 from mlx_ollama.api.messages import Message, Tool, ToolCallFunction, ToolParameters, ToolProperty
 from mlx_ollama.api.values import KeepAlive, Tools, check_think
-from mlx_ollama.errors import InvalidRequest
+from mlx_ollama.errors import NOT_JSON, InvalidRequest
 
 Request = TypeVar("Request")
 Path = tuple[str, ...]
@@ -32,7 +32,7 @@ def decode(body: bytes, kind: type[Request]) -> Request:
         request = _strict_decoder(kind).decode(body)
     except go_json.JSONError as error:
         raise InvalidRequest(str(error)) from error
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except NOT_JSON:
         return decode_tolerantly(body, kind)
     if _lacks_model(request):
         return decode_tolerantly(body, kind)

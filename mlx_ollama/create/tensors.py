@@ -14,7 +14,7 @@ from mlx_ollama.create.chat_templates import add_turn_format
 from mlx_ollama.create.checks import Wanted
 from mlx_ollama.create.converter import import_blobs
 from mlx_ollama.create.draft import Draft
-from mlx_ollama.errors import CorruptData, InvalidDigest
+from mlx_ollama.errors import NOT_JSON, CorruptData, InvalidDigest
 from mlx_ollama.store import threads
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.durable import read_regular
@@ -142,7 +142,7 @@ def _file(draft: Draft, name: str) -> dict[str, Any]:
         return {}
     try:
         return msgspec.json.decode(draft.blobs.read(layers[0].digest), type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError):
+    except NOT_JSON:
         return {}
 
 

@@ -16,7 +16,7 @@ from urllib.parse import quote_plus, urlsplit
 import msgspec
 from msgspec import Struct, field
 
-from mlx_ollama.errors import UpstreamError
+from mlx_ollama.errors import NOT_JSON, UpstreamError
 from mlx_ollama.registry.http import Http, origin
 from mlx_ollama.registry.key import load_identity
 
@@ -122,7 +122,7 @@ class Authority:
             body = await reply.read(MAX_TOKEN_BODY)
         try:
             token = msgspec.json.decode(body, type=_Token)
-        except msgspec.MsgspecError as error:
+        except NOT_JSON as error:
             raise UpstreamError("the registry's token makes no sense") from error
         text = token.token or token.access_token
         return f"Bearer {text}" if text.isascii() and text.isprintable() and text else ""
@@ -149,7 +149,7 @@ def docker_credentials(home: Path, registry: str) -> Credentials | None:
     folder = Path(os.environ.get("DOCKER_CONFIG") or home / ".docker")
     try:
         config = msgspec.json.decode((folder / "config.json").read_bytes(), type=_DockerConfig)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *NOT_JSON):
         return None
     host = urlsplit(registry).netloc
     names = (host, f"https://{host}", f"http://{host}", f"https://{host}/v2/")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import Struct
 
-from mlx_ollama.errors import CorruptData, InvalidDigest, UpstreamError
+from mlx_ollama.errors import NOT_JSON, CorruptData, InvalidDigest, UpstreamError
 from mlx_ollama.registry.partial import missing_bytes
 from mlx_ollama.store.blobs import Blobs, Digest
 from mlx_ollama.store.manifests import Layer, Manifest, parse_manifest
@@ -61,7 +61,7 @@ def check_config(content: bytes) -> None:
     """Refuse a model that says it needs what we are not."""
     try:
         requires = msgspec.json.decode(content, type=_Config).requires
-    except msgspec.MsgspecError as error:
+    except NOT_JSON as error:
         raise UpstreamError("the model's configuration makes no sense") from error
     match = _VERSION.match(requires)
     if match and (int(match[1]), int(match[2])) > OLLAMA_VERSION:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from mlx_ollama.api.models import Progress
-from mlx_ollama.errors import InvalidDigest, InvalidRequest, NotFound, UpstreamError
+from mlx_ollama.errors import NOT_JSON, InvalidDigest, InvalidRequest, NotFound, UpstreamError
 from mlx_ollama.registry.access import Access
 from mlx_ollama.registry.auth import DENIED
 from mlx_ollama.registry.client import check_status
@@ -116,7 +116,7 @@ class Hub:
             body, url = await self._read(url, MAX_LISTING)
             try:
                 entries += msgspec.json.decode(body, type=list[Entry])
-            except msgspec.MsgspecError as error:
+            except NOT_JSON as error:
                 raise UpstreamError("the hub's list of files makes no sense") from error
             if origin(url) != origin(self._endpoint):
                 break

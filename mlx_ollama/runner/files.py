@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from mlx_ollama.errors import LoadFailed
+from mlx_ollama.errors import NOT_JSON, LoadFailed
 
 # Larger ones are none of ours; the largest tokenizer.json in use has 35 MB.
 MAX_BYTES = {"tokenizer.json": 256 << 20}
@@ -36,7 +36,7 @@ class ModelFiles:
             return {}
         try:
             found = msgspec.json.decode(content)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             raise LoadFailed(f"{name} is not JSON") from error
         if not isinstance(found, dict):
             raise LoadFailed(f"{name} is not a JSON object")

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 from tokenizers import Tokenizer as Library
 
-from mlx_ollama.errors import InvalidRequest, LoadFailed
+from mlx_ollama.errors import NOT_JSON, InvalidRequest, LoadFailed
 from mlx_ollama.runner.vocabulary import end_of_turn_tokens, spelling_of, token_bytes
 
 MAX_PATTERN = 4096  # characters of a regular expression; the longest in use has about 1,000
@@ -67,7 +67,7 @@ def _check_pipeline(parsed: dict[str, Any]) -> None:
 def _cleaned(source: bytes) -> dict[str, Any]:
     try:
         parsed = msgspec.json.decode(source)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise LoadFailed("invalid tokenizer: tokenizer.json is not JSON") from error
     if not isinstance(parsed, dict) or not isinstance(parsed.get("model"), dict):
         raise LoadFailed("invalid tokenizer: tokenizer.json has no model")

@@ -27,6 +27,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     _in_head = True
     _head_bytes = 0
+    _idle_bytes = 0  # received since the last byte of a body: trailers and extensions of chunks
     _is_refused = False
     _timer: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
@@ -68,10 +69,13 @@ class GuardedProtocol(HttpToolsProtocol):
             if self._head_bytes > MAX_HEAD_BYTES and b"\r\n\r\n" not in data[: MAX_HEAD_BYTES + 4]:
                 self._refuse(431)
                 return
+        self._idle_bytes += len(data)
         super().data_received(data)
+        if not self._in_head and self._idle_bytes > MAX_HEAD_BYTES and not self._is_refused:
+            self._refuse(431)
 
     def on_headers_complete(self) -> None:
-        self._in_head, self._head_bytes = False, 0
+        self._in_head, self._head_bytes, self._idle_bytes = False, 0, 0
         self._arm(BODY_IDLE_SECONDS)
         status = self._fault()
         if status:
@@ -93,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         if not self._is_refused:
             self._arm(BODY_IDLE_SECONDS)
+            self._idle_bytes = 0
             super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -1,5 +1,6 @@
 """Models as the API tells of them: entries of tags, answers of show."""
 
+import json
 import re
 from collections.abc import Sequence
 from time import monotonic
@@ -230,11 +231,14 @@ def _one_by_one(parameters: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _go_syntax(value: Any) -> str:
+    """What no option is, such as an object, as the JSON that it was."""
     if isinstance(value, str):
         return quote(value)
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "<nil>"}[value]
-    return format_float(float(value))
+    if isinstance(value, float) or (type(value) is int and abs(value) < 2**64):
+        return format_float(float(value))
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _written(value: Any) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from mlx_ollama.errors import NOT_JSON
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.durable import make_folder
 from mlx_ollama.store.inspection import VERSION, Inspection, inspect_gguf, read_inventory
@@ -91,7 +92,7 @@ class Inspections:
         try:
             content = (self._folder / f"{key}.json").read_bytes()
             kept = msgspec.json.decode(content, type=Inspection)
-        except (OSError, msgspec.MsgspecError):
+        except (OSError, *NOT_JSON):
             return None
         return kept if kept.version == VERSION else None
 

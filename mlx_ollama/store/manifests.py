@@ -16,7 +16,14 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from mlx_ollama.errors import CorruptData, InvalidDigest, InvalidName, NotFound, StoreUnwritable
+from mlx_ollama.errors import (
+    NOT_JSON,
+    CorruptData,
+    InvalidDigest,
+    InvalidName,
+    NotFound,
+    StoreUnwritable,
+)
 from mlx_ollama.store.blobs import Digest, temporary_name
 from mlx_ollama.store.durable import make_folder, read_regular, replace_file, sync_folder, writing
 from mlx_ollama.store.names import ModelName
@@ -96,7 +103,7 @@ def parse_manifest(content: bytes) -> Manifest:
     """`InvalidDigest` when a digest in it is none, `CorruptData` when it is no manifest."""
     try:
         found = _decoder.decode(content)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except NOT_JSON as error:
         raise CorruptData("corrupt manifest") from error
     manifest = Manifest(
         schema_version=found.schema_version,

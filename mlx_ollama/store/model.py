@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from mlx_ollama.api.messages import Message
-from mlx_ollama.errors import CorruptData, NotFound
+from mlx_ollama.errors import NOT_JSON, CorruptData, NotFound
 from mlx_ollama.store.blobs import Blobs, Digest
 from mlx_ollama.store.manifests import Layer, StoredManifest
 from mlx_ollama.store.names import ModelName
@@ -194,5 +194,5 @@ def decode_layer(content: bytes, expected: Any, digest: Digest) -> Any:
     """A JSON layer; `CorruptData` when it is not what it should be."""
     try:
         return msgspec.json.decode(content, type=expected)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except NOT_JSON as error:
         raise missing(digest) from error

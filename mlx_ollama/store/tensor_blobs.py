@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mlx_ollama.api.models import ShownTensor
-from mlx_ollama.errors import CorruptData
+from mlx_ollama.errors import NOT_JSON, CorruptData
 from mlx_ollama.store.durable import open_regular, read_regular
 from mlx_ollama.store.inspection import Inspection, chat_template_capabilities
 from mlx_ollama.store.model import Model
@@ -44,7 +44,7 @@ def read_blob_header(path: Path) -> dict[str, Any]:
 def _json_object(raw: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(raw, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except NOT_JSON as error:
         raise CorruptData("model data is corrupted: bad JSON") from error
 
 

@@ -297,7 +297,18 @@ async def test_a_token_that_is_never_enough_is_asked_for_twice_at_most(here: Sid
         assert len(fake.paths("/token")) <= 2
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"token":"a\\nb"}', b"[" * 70_000, b" " * 70_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b'{"token":"\xff"}',
+        b'{"a":' * 5000,
+        b'{"token":"a\\nb"}',
+        b"[" * 70_000,
+        b" " * 70_000,
+    ],
+)
 async def test_a_token_that_makes_no_sense_is_none(body: bytes, here: Side) -> None:
     async with FakeRegistry().running() as fake:
 

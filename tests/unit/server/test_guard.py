@@ -1,5 +1,6 @@
 """Heads that are too large, too slow or malformed, and what looks like another protocol."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,31 @@ async def test_is_refused(tmp_path: Path, what: str) -> None:
         assert answer.startswith(b"HTTP/1.1 %d " % status)
         assert b'{"error":"' in answer
         assert (await place.client.get("/api/version")).status_code == 200
+
+
+@pytest.mark.parametrize("start", [b"0\r\nX: ", b"0\r\n", b"1;"])
+async def test_what_stands_beside_a_body_is_limited_as_a_head_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    monkeypatch.setattr(guard, "MAX_HEAD_BYTES", 1000)
+    head = POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+    filling = b"X: 1\r\n" if start == b"0\r\n" else b"a"
+    async with site(tmp_path) as place:
+        reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
+        writer.write(head)
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(start + filling * 1000)
+        assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+        writer.close()
+
+
+async def test_a_body_of_many_small_chunks_is_read(tmp_path: Path) -> None:
+    async with site(tmp_path) as place:
+        body = b"1\r\n \r\n" * 40_000 + b"2\r\n{}\r\n0\r\n\r\n"
+        chunked = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer = await place.raw(chunked + body)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"model" in answer
 
 
 async def test_an_upgrade_is_answered_as_any_request(tmp_path: Path) -> None:

@@ -104,6 +104,12 @@ async def test_the_request_may_change_the_modelfile(store: Store) -> None:
     assert response.parameters.endswith(" 1")
 
 
+@pytest.mark.parametrize("value", [{"a": [1]}, [[1]], [{}], 10**400, -(10**30), 1e300])
+async def test_a_parameter_that_no_option_has_is_shown(store: Store, value: Any) -> None:
+    await add_model(store, parameters={"seed": 1})
+    assert "PARAMETER odd " in shown(store, model="tiny", options={"odd": value}).modelfile
+
+
 async def test_a_projector_gives_vision_and_its_own_info(store: Store) -> None:
     projector = gguf({"general.architecture": "clip", "general.type": "mmproj", "clip.x": 5})
     one, two = await upload(store, gguf()), await upload(store, projector)

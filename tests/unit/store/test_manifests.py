@@ -43,6 +43,7 @@ def test_a_bad_digest_anywhere_is_refused(digest: Any, place: str, kind: str) ->
         manifest()[:-9],
         manifest(layers=3),
         b"[" * 100_000,
+        manifest(mediaType="\udcff").replace(rb"\udcff", b"\xff"),
     ],
 )
 def test_what_is_no_manifest_is_corrupt(content: bytes) -> None:

@@ -1,3 +1,4 @@
+import json
 import os
 import threading
 import time
@@ -5,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mlx_ollama.api.models import ShowRequest
 from mlx_ollama.errors import CorruptData, InvalidRequest, NotFound, StoreUnwritable
-from mlx_ollama.store import lock
+from mlx_ollama.store import describe, lock
 from mlx_ollama.store.blobs import Digest
 from mlx_ollama.store.prune import GRACE_SECONDS
 from mlx_ollama.store.store import Store
@@ -193,6 +195,33 @@ async def test_a_missing_or_short_blob_is_corrupt_data(store: Store) -> None:
     with pytest.raises(CorruptData):
         store.resolve("tiny")
     assert store.list() == []
+
+
+HOSTILE_JSON = {
+    "no text": b'{"model_format": "\xff"}',
+    "deep": b'{"a":' * 5000,
+    "a list": b"[]",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE_JSON.values(), ids=HOSTILE_JSON.keys())
+@pytest.mark.parametrize("place", ["config", "params"])
+async def test_a_layer_that_is_no_json_costs_only_its_model(
+    store: Store, place: str, content: bytes
+) -> None:
+    await add_model(store, "good")
+    await add_model(store, parameters={"seed": 1})
+    tiny = store.resolve("tiny").manifest
+    layer = tiny.config if place == "config" else tiny.of_kind("params")[0]
+    stored = json.loads(manifest_path(store).read_bytes())
+    for one in (stored["config"], *stored["layers"]):
+        if one["digest"] == layer.digest:
+            one |= {"digest": await upload(store, content), "size": len(content)}
+    manifest_path(store).write_text(json.dumps(stored))
+    with pytest.raises(CorruptData, match=r"model data is corrupted"):
+        describe.show(store, ShowRequest(model="tiny"))
+    assert "good:latest" in [model.name for model in describe.tags(store).models]
 
 
 async def test_links_among_the_manifests_are_not_followed(store: Store, tmp_path: Path) -> None:

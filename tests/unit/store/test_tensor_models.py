@@ -110,6 +110,7 @@ HEADERS = {
     "an endless header": struct.pack("<Q", 1 << 60) + b"{}",
     "a short one": struct.pack("<Q", 100) + b"{}",
     "no JSON": struct.pack("<Q", 4) + b"{{{{",
+    "bytes that are no text": struct.pack("<Q", 9) + b'{"a":"\xff"}',
     "a list": struct.pack("<Q", 2) + b"[]",
     "nothing": b"",
 }
