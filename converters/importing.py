@@ -20,7 +20,7 @@ from converters.stream import stream
 from converters.tensor_blobs import JSON, BlobFolder
 from converters.weights import Packed, Packing, Step
 
-SPARE_BYTES = 64 << 20
+SPARE_BYTES = 8 << 20
 TOWER = "projector-"  # what the name of a vision tower's own file begins with
 ALREADY = "quantization is only supported for F16, BF16 and F32 models"
 
@@ -165,5 +165,4 @@ def _main_type(types: Iterator[str]) -> str:
 def _require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size + SPARE_BYTES > free:
-        need, have = (size + SPARE_BYTES) >> 20, free >> 20
-        raise NoRoom(f"not enough disk space: need {need} MiB, have {have} MiB")
+        raise NoRoom(f"no space left on device (need {size + SPARE_BYTES} bytes, have {free})")

@@ -15,6 +15,7 @@ from msgspec import Struct
 from mlx_ollama.errors import InvalidRequest, MlxOllamaError, StoreUnwritable
 from mlx_ollama.ipc import child
 from mlx_ollama.store import threads
+from mlx_ollama.store.durable import writing
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +60,13 @@ async def fit_adapter(files: Mapping[str, Path], base: Mapping[str, Path], works
 async def _list(path: Path, files: Mapping[str, Path]) -> str:
     """The names and paths of files, for the converter."""
     text = json.dumps({name: str(file) for name, file in files.items()})
-    await threads.run(lambda: path.write_text(text))
+    await threads.run(lambda: _write(path, text))
     return str(path)
+
+
+def _write(path: Path, text: str) -> None:
+    with writing(path.parent, len(text)):
+        path.write_text(text)
 
 
 async def _run(arguments: list[str]) -> AsyncGenerator[Step]:
