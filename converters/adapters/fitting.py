@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from converters import adapters, inventory
-from converters.adapters import peft
-from converters.adapters.part import AdapterPart
+from converters.adapters.part import AdapterPart, module_path, parse_settings
 from converters.architectures.family import Config
 from converters.errors import InvalidSource
 from converters.plan import plan
@@ -34,7 +33,7 @@ class Base(NamedTuple):
 def import_adapter(files: Mapping[str, Path], base: Mapping[str, Path], out: Path) -> None:
     """Write into the new folder `out` the blob of an adapter, if it becomes another file, and `layers.json`.
 
-    `files`: one GGUF, or PEFT's by name. `base`: the files of its model. Raises SourceError, also where
+    `files`: one GGUF, or PEFT's or mlx-lm's two by name. `base`: the files of its model. Raises SourceError, also where
     a part has no place in the model.
     """
     out.mkdir(parents=True)
@@ -54,19 +53,18 @@ def _gguf(files: Mapping[str, Path]) -> Path | None:
 
 
 def _fold(files: Mapping[str, Path], folder: BlobFolder) -> Path:
-    """PEFT's weights with the settings in their header: one file, the same for the same adapter."""
+    """Weights with the settings in their header: one file, the same for the same adapter."""
     weights = [path for name, path in files.items() if name.endswith(WEIGHTS)]
     if len(weights) != 1:
         raise InvalidSource("only one adapter is currently supported")
     tensors, metadata = read_tensors(weights[0])
-    text = _settings(files) or metadata.get(peft.SETTINGS, "")
+    text = _settings(files) or metadata.get(adapters.SETTINGS, "")
     if not text:
         raise InvalidSource(f"the adapter has no {CONFIG}")
-    peft.settings(text)
-    peft.pairs(tensors)
+    adapters.check(tensors, parse_settings(text))
     arrays: dict[str, Array] = {tensor.name: read_array(tensor) for tensor in tensors}
     pieces = [
-        header(arrays, {"format": "peft", peft.SETTINGS: text}),
+        header(arrays, {adapters.SETTINGS: text}),
         *(array.data.data.cast("B") for array in arrays.values()),
     ]
     folder.add(ADAPTER, "", pieces)
@@ -94,7 +92,7 @@ def read_base(files: Mapping[str, Path]) -> Base:
     for name, tensor in source.tensors.items():
         if _is_text(name) and len(tensor.shape) == 2:
             rows, columns = tensor.shape
-            module = peft.module_path(name.removesuffix(".weight"))
+            module = module_path(name.removesuffix(".weight"))
             shapes[module] = (rows, None if tensor.type == "U32" else columns)
     return Base(source.config.get("text_config") or source.config, shapes)
 

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from converters import inventory
-from converters.adapters.part import AdapterPart, Floats, check_rank, check_type, check_values
+from converters.adapters.part import (
+    AdapterPart,
+    Floats,
+    check_halves,
+    check_rank,
+    check_type,
+    check_values,
+)
 from converters.architectures import require_supported
 from converters.architectures.family import Config, Family, Rule
 from converters.errors import InvalidSource, Unsupported
@@ -103,11 +110,7 @@ def _pairs(found: Inventory) -> dict[str, tuple[Tensor, Tensor]]:
             raise Unsupported(f'tensor "{tensor.name}" of the adapter is not supported yet')
         check_type(tensor.name, tensor.type)
         halves.setdefault(stem, {})[half] = tensor
-    if not halves:
-        raise InvalidSource("the adapter has no layers")
-    lone = next((stem for stem, pair in halves.items() if len(pair) != 2), None)
-    if lone is not None:
-        raise InvalidSource(f'the adapter lacks one half of "{lone}"')
+    check_halves(halves)
     return {stem: (pair["lora_a"], pair["lora_b"]) for stem, pair in halves.items()}
 
 

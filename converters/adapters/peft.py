@@ -5,17 +5,23 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from converters.adapters.part import AdapterPart, check_rank, check_type, check_values
+from converters.adapters.part import (
+    AdapterPart,
+    Settings,
+    check_halves,
+    check_rank,
+    check_type,
+    check_values,
+    module_path,
+    refuse_reweighted,
+)
 from converters.architectures.family import Config
 from converters.errors import InvalidSource, Unsupported
 from converters.inventory import Tensor
 from converters.safetensors.arrays import read_array
-from converters.safetensors.reader import read_tensors
 
-SETTINGS = "adapter_config"  # the header's key for the content of adapter_config.json
 _NAME = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.default)?\.weight")
 # Names and dots, with a few wildcards: what cannot take long to match.
 _PATTERN = re.compile(r"(?:[\w^$-]|\\\.|\.\*?|\\d\+?)+")
@@ -35,8 +41,6 @@ _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "arrow_config": (None,),
     "init_lora_weights": (None, True, False, "gaussian", "eva", "orthogonal"),
 }
-# Classes whose weights are not the checkpoint's but products of them.
-_REWEIGHTED = ("falcon_h1",)
 
 
 class Scaling(NamedTuple):
@@ -57,13 +61,10 @@ class Scaling(NamedTuple):
         return alpha / (math.sqrt(rank) if self.by_root else rank)
 
 
-def read(path: Path, config: Config) -> Iterator[AdapterPart]:
+def read(tensors: list[Tensor], settings: Settings, config: Config) -> Iterator[AdapterPart]:
     """Raises InvalidSource and Unsupported."""
-    if config.get("model_type") in _REWEIGHTED:
-        name = config["model_type"]
-        raise Unsupported(f'PEFT adapters for architecture "{name}" are not supported yet')
-    tensors, metadata = read_tensors(path)
-    scaling = settings(metadata.get(SETTINGS, ""))
+    refuse_reweighted(config)
+    scaling = scaling_of(settings)
     for name, (a, b) in pairs(tensors).items():
         check_rank(name, a.shape, b.shape)
         part = AdapterPart(
@@ -75,14 +76,8 @@ def read(path: Path, config: Config) -> Iterator[AdapterPart]:
         yield check_values(part)
 
 
-def settings(text: str) -> Scaling:
-    """adapter_config.json, refused where it says more than this can do."""
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidSource("adapter_config.json is not JSON") from None
-    if not isinstance(found, dict):
-        raise InvalidSource("adapter_config.json is not an object")
+def scaling_of(found: Settings) -> Scaling:
+    """Of adapter_config.json, which is refused where it says more than this can do."""
     _check_plain(found)
     patterns = {key: _patterns(found, key) for key in ("alpha_pattern", "rank_pattern")}
     return Scaling(
@@ -94,7 +89,7 @@ def settings(text: str) -> Scaling:
     )
 
 
-def _check_plain(found: dict[str, Any]) -> None:
+def _check_plain(found: Settings) -> None:
     if found.get("peft_type") != "LORA":
         raise Unsupported(f"adapters of type {_shown(found.get('peft_type'))} are not supported")
     if found.get("use_dora"):
@@ -122,7 +117,7 @@ def _rank(key: str, value: Any) -> int:
     return int(number)
 
 
-def _patterns(found: dict[str, Any], key: str) -> dict[str, Any]:
+def _patterns(found: Settings, key: str) -> dict[str, Any]:
     value = found.get(key) or {}
     if not isinstance(value, dict):
         raise InvalidSource(f'key "{key}" of adapter_config.json is no object')
@@ -151,17 +146,5 @@ def pairs(tensors: list[Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         check_type(tensor.name, tensor.type)
         if halves.setdefault(match[1], {}).setdefault(match[2], tensor) is not tensor:
             raise InvalidSource(f'the adapter has "{match[1]}" twice')
-    if not halves:
-        raise InvalidSource("the adapter has no layers")
-    lone = next((name for name, pair in halves.items() if len(pair) != 2), None)
-    if lone is not None:
-        raise InvalidSource(f'the adapter lacks one half of "{lone}"')
+    check_halves(halves)
     return {name: (pair["A"], pair["B"]) for name, pair in halves.items()}
-
-
-def module_path(name: str) -> str:
-    """The text model's own path of a module that a model which sees keeps below `language_model`."""
-    for prefix in ("model.language_model.", "language_model.model."):
-        if name.startswith(prefix):
-            return "model." + name.removeprefix(prefix)
-    return name.removeprefix("language_model.")

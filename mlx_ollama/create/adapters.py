@@ -1,5 +1,5 @@
-"""LoRA adapters of a create request to a layer: a GGUF as it is, PEFT's two files as one (its settings go into the
-header of its weights)."""
+"""LoRA adapters of a create request to a layer: a GGUF as it is, PEFT's or mlx-lm's two files as one (the settings go
+into the header of the weights)."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -88,7 +88,7 @@ async def check_adapter(draft: Draft) -> None:
 
 
 async def _fit(draft: Draft, files: dict[str, Path]) -> list[Progress]:
-    """A line for the layer that PEFT's files became; none for a GGUF."""
+    """A line for the layer that two files became; none for a GGUF."""
     workspace = draft.blobs.workspace()
     folder = await threads.run(workspace.__enter__)
     try:

@@ -1,4 +1,4 @@
-"""Adapters of both formats give the logits of the base with their products in its weights; what does not fit, or says
+"""Adapters of every format give the logits of the base with their products in its weights; what does not fit, or says
 more than LoRA, is refused.
 
 `tests/data/adapters/make_adapters.py` computed the logits by the model's formulas in float32.
@@ -176,6 +176,52 @@ def test_peft_without_its_settings_or_in_parts_is_refused(tmp_path: Path) -> Non
         stored({WEIGHTS: PEFT[WEIGHTS]}, tmp_path)
     with pytest.raises(SourceError, match="only one adapter"):
         stored(PEFT | {"b.safetensors": PEFT[WEIGHTS]}, tmp_path)
+
+
+def mlx_files(folder: Path, **changes: Any) -> dict[str, Path]:
+    """The same adapter as mlx-lm writes it: one scale for all, so that of the odd module goes into its matrix."""
+    tensors: Tensors = {}
+    for name, array in load_file(PEFT[WEIGHTS]).items():
+        path, _, half = (
+            name.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
+        )
+        is_odd = path == "model.layers.1.mlp.down_proj" and half == "lora_B"
+        turned = array.T.astype(np.float32) * (0.25 if is_odd else 1)
+        tensors[f"{path}.{half.lower()}"] = np.ascontiguousarray(turned)
+    save_file(tensors, folder / "adapters.safetensors")
+    parameters = {"rank": 8, "scale": 2.0, "dropout": 0.0}
+    settings = {"fine_tune_type": "lora", "num_layers": 2, "lora_parameters": parameters}
+    (folder / CONFIG).write_text(json.dumps(settings | changes))
+    return {name: folder / name for name in ("adapters.safetensors", CONFIG)}
+
+
+def test_mlx_lms_own_format_is_the_same_adapter(tmp_path: Path) -> None:
+    loaded = load()
+    adapt(loaded, stored(mlx_files(tmp_path), tmp_path))
+    assert np.abs(last_logits(loaded) - WANTED["peft"]).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fine_tune_type": "dora"}, "adapters with fine_tune_type dora are not supported"),
+        ({"lora_parameters": {"alpha": 2}}, 'key "scale" of adapter_config.json'),
+    ],
+)
+def test_mlx_lms_other_adapters_are_refused(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SourceError, match=message):
+        stored(mlx_files(tmp_path, **changes), tmp_path)
+
+
+def test_what_is_no_adapter_at_all_is_refused_unread(tmp_path: Path) -> None:
+    save_file({"model.embed_tokens.weight": floats(8, 8)}, tmp_path / "w")
+    with pytest.raises(SourceError, match="of the adapter is not supported"):
+        stored({WEIGHTS: tmp_path / "w", CONFIG: PEFT[CONFIG]}, tmp_path)
+    (tmp_path / CONFIG).write_text("[1]")
+    with pytest.raises(SourceError, match="is not an object"):
+        stored({WEIGHTS: PEFT[WEIGHTS], CONFIG: tmp_path / CONFIG}, tmp_path)
 
 
 def write(path: Path, tensors: Tensors, architecture: str = "llama", **changes: Any) -> Path:
