@@ -7,12 +7,14 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from mlx_ollama.engine.sequence import Grammar, GrammarFault
 
 MAX_SCHEMA = 256 << 10
 MAX_CACHED = 64
+LIMITS = LLParserLimits(max_items_in_row=50_000)
+"""Objects of more than 500 optional properties are parsed too: four items each."""
 LAYOUT = {"whitespace_flexible": False, "item_separator": ",[ ]?", "key_separator": ":[ ]?"}
 """One blank after a comma or colon and none elsewhere, so that a model cannot idle in blanks."""
 
@@ -109,7 +111,7 @@ class Compiler:
             )
         except (ValueError, RecursionError) as error:
             raise InvalidGrammar(f"invalid format: {_first_line(error)}") from None
-        matcher = LLMatcher(self._tokenizer, grammar, log_level=0)
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=LIMITS)
         self._check(matcher)
         return matcher
 

@@ -5,6 +5,7 @@ Source: internals 5.2 to 5.8 and appendix A; golden/go README-A traps 2, 15 and 
 
 import copy
 from collections.abc import Iterator
+from typing import TypeVar
 
 from mlx_ollama.prompt.conversation import TemplateError
 from mlx_ollama.prompt.go_template.nodes import (
@@ -21,6 +22,8 @@ from mlx_ollama.prompt.go_template.nodes import (
     TextNode,
     VariableNode,
 )
+
+NodeKind = TypeVar("NodeKind", bound=Node)
 
 
 def identifiers(node: Node) -> Iterator[str]:
@@ -181,6 +184,26 @@ class _Cutter:
 
 def cut_after_response(root: ListNode) -> ListNode:
     """A copy for the turn that the model is to continue. Raises TemplateError where Go panics."""
-    tree = copy.deepcopy(root)
+    tree = _copied(root)
     _Cutter().keeps(tree)
     return tree
+
+
+def _copied(node: NodeKind) -> NodeKind:
+    """As deep as the cutter changes; `copy.deepcopy` takes more of the stack than the deepest template leaves."""
+    made = copy.copy(node)
+    match made:
+        case ListNode():
+            made.nodes = [_copied(item) for item in made.nodes]
+        case BranchNode():
+            made.body = _copied(made.body)
+            made.otherwise = None if made.otherwise is None else _copied(made.otherwise)
+        case ActionNode():
+            made.pipe = _copied(made.pipe)
+        case PipeNode():
+            made.commands = [_copied(item) for item in made.commands]
+        case CommandNode():
+            made.arguments = [_copied(item) for item in made.arguments]
+        case _:
+            pass
+    return made

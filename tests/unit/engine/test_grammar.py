@@ -142,6 +142,12 @@ def test_further_properties_where_the_schema_says_so(compiler: Compiler) -> None
     assert accepts(compiler.compile(schema(opened)), '{"name": "A", "age": 1, "more": true}')
 
 
+def test_object_may_have_a_thousand_optional_properties(compiler: Compiler) -> None:
+    many = {str(n): {"type": "integer"} for n in range(1000)}
+    grammar = compiler.compile(schema({"type": "object", "properties": many}))
+    assert accepts(grammar, '{"7": 1, "998": 2}')
+
+
 def test_format_annotations_do_not_refuse(compiler: Compiler) -> None:
     wanted = {"type": "object", "properties": {"format": {"type": "string", "format": "password"}}}
     assert accepts(compiler.compile(schema(wanted)), '{"format": "x"}')

@@ -1,5 +1,7 @@
 """Go templates that nobody means well with end in an error, within bounds that are counted."""
 
+import contextlib
+
 import pytest
 
 from mlx_ollama.api.messages import Message
@@ -45,6 +47,16 @@ def test_a_hostile_template_ends_in_an_error(name: str) -> None:
 def test_a_width_that_go_refuses_gives_go_s_words() -> None:
     template = GoTemplate.parse('{{ .Prompt }}{{ printf "%1000000000d" 1 }}{{ .Response }}')
     assert "%!(NOVERB)" in template.render(Conversation(messages=[Message(role="user")]))
+
+
+@pytest.mark.parametrize("word", ["if .Prompt", "with .Prompt", "range .Messages"])
+def test_the_deepest_template_that_is_accepted_can_be_rendered(word: str) -> None:
+    source = "{{ if .Messages }}{{ end }}" + f"{{{{ {word} }}}}" * 99 + "{{ .Response }}"
+    template = GoTemplate.parse(source + "{{ end }}" * 99)
+    with contextlib.suppress(TemplateError):
+        template.render(Conversation(messages=[Message(role="user", content="x")]))
+    flat = GoTemplate.parse("{{ if .Prompt }}" * 99 + "{{ .Prompt }}" + "{{ end }}" * 99)
+    assert flat.render(Conversation(messages=[Message(role="user", content="x")])) == "x"
 
 
 def test_ten_thousand_messages_are_no_burden() -> None:
