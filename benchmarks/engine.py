@@ -1,7 +1,7 @@
 """`python -m benchmarks.engine [--tiny | --gguf FILE] [--rounds N] [--out FOLDER]`: the engine without HTTP.
 
 Decode of 1, 2, 4, 8 and 16 rows beside the same model in a bare loop that does what mlx-lm's does; one row of
-4,000 tokens beside seven of 100; and the longest wait of a stream while a 1,200-token prompt arrives.
+4,000 tokens beside seven of 100; the two ways of attention over rows; and the longest wait of a stream while a 1,200-token prompt arrives.
 `over bare`: our CPU milliseconds a step beyond the bare loop's.
 """
 
@@ -122,6 +122,20 @@ def measure_uneven(model: Any, report: Report, steps: int) -> None:
     )
 
 
+def measure_attention(model: Any, report: Report, steps: int) -> None:
+    """The two ways of attention over rows, on rows of one length and of very different ones."""
+    from mlx_ollama.engine import row_attention
+
+    chosen = row_attention.ATTEND
+    for name, lengths in (("8 x 512", [512] * 8), ("4,000 + 7 x 100", [4000, *[100] * 7])):
+        for way in (row_attention.by_row, row_attention.by_group):
+            row_attention.ATTEND = way
+            engine = decoding(model, lengths, steps + 4 * len(lengths) + 200)
+            found = steps_of(engine, steps)
+            report.add(f"{name}, {way.__name__}", **_figures(found, steps, len(lengths)))
+    row_attention.ATTEND = chosen
+
+
 def _capacity(cache: Any) -> int:
     return cache.layers[0].keys.shape[2]
 
@@ -167,6 +181,7 @@ def main() -> None:
     report = Report(f"engine, {'a random model of two layers' if chosen.tiny else 'dense float32'}")
     measure_rows(model, report, chosen.rounds, steps)
     measure_uneven(model, report, steps)
+    measure_attention(model, report, steps)
     measure_gap(model, report)
     report.print()
     report.save(chosen.out, "engine-tiny" if chosen.tiny else "engine", "tokens/s")

@@ -10,6 +10,8 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from mlx_ollama.engine import row_attention
+
 
 class RowArrays(list[mx.array]):
     """One array a row, of different lengths: keys, or values."""
@@ -168,18 +170,7 @@ def replace_attention(base: Any) -> None:
     ) -> mx.array:
         if not isinstance(keys, RowArrays):
             return original(queries, keys, values, cache, scale, mask, sinks)
-        return mx.concatenate(
-            [
-                mx.fast.scaled_dot_product_attention(
-                    row,
-                    keys[i],
-                    values[i],
-                    scale=scale,
-                    mask=mask[i] if isinstance(mask, RowMasks) else mask,
-                    sinks=sinks,
-                )
-                for i, row in enumerate(_apart(queries))
-            ]
-        )
+        masks = mask if isinstance(mask, RowMasks) else [mask] * len(keys)
+        return row_attention.ATTEND(queries, keys, values, scale, masks, sinks)
 
     base.scaled_dot_product_attention = attention
