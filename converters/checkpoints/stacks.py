@@ -70,3 +70,16 @@ def part(
 
     size = step.size * int(np.prod(shape)) // max(1, int(np.prod(step.shape)))
     return Step(name=name, shape=shape, size=size, make=make, is_packed=step.is_packed)
+
+
+def halves(step: Step, first: str, second: str) -> list[Step]:
+    """The upper and the lower half of the rows (the last dimension but one) under two names."""
+    *outer, rows, columns = step.shape
+    half = rows // 2
+    shape = (*outer, half, columns)
+    cuts = ((first, slice(half)), (second, slice(half, rows)))
+    return [part(name, step, shape, _rows(cut)) for name, cut in cuts]
+
+
+def _rows(cut: slice) -> Callable[[Array], Array]:
+    return lambda array: Array(array.dtype, np.ascontiguousarray(array.data[..., cut, :]))

@@ -97,7 +97,7 @@ def check_numbers(config: dict[str, Any]) -> None:
     """Of any part of a config: the text model's, or a tower's."""
     for name, (low, high) in INTEGERS.items():
         value = config.get(name)
-        if value is None:
+        if value is None or _is_pattern(name, value):
             continue
         if type(value) is not int or not low <= value <= high:
             raise InvalidConfig(f"config.json: {name} must be between {low} and {high}")
@@ -109,6 +109,11 @@ def check_numbers(config: dict[str, Any]) -> None:
             raise InvalidConfig(f"config.json: {name} must be a number")
         if not 0 < value < math.inf:
             raise InvalidConfig(f"config.json: {name} must be positive")
+
+
+def _is_pattern(name: str, value: Any) -> bool:
+    """EXAONE 4 spells the kinds of layers: `LLLG`."""
+    return name == "sliding_window_pattern" and isinstance(value, str) and not value.strip("LG")
 
 
 def _check_layer_types(config: dict[str, Any]) -> None:
@@ -154,7 +159,9 @@ def _flatten_rope(config: dict[str, Any]) -> dict[str, Any]:
         flat.setdefault("rope_local_base_freq", local["rope_theta"])
     if "rope_theta" in parameters:
         flat.setdefault("rope_theta", parameters["rope_theta"])
-    if parameters.get("rope_type", "default") != "default":
-        flat.setdefault("rope_scaling", parameters)
+    if "partial_rotary_factor" in parameters and not isinstance(local, dict):
+        flat.setdefault("partial_rotary_factor", parameters["partial_rotary_factor"])
+    is_scaled = parameters.get("rope_type", "default") != "default"
+    flat.setdefault("rope_scaling", parameters if is_scaled else None)
     check_numbers(flat)
     return flat

@@ -7,7 +7,20 @@ module and has `mend(module)`; the test that shows the fault lies in tests/unit/
 from importlib import import_module
 from types import ModuleType
 
-MENDED = frozenset({"gemma", "gemma2", "gemma3_text", "gpt_oss", "phi3", "starcoder2"})
+MENDED = frozenset(
+    {
+        "ernie4_5_moe",
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "glm",
+        "gpt_neox",
+        "gpt_oss",
+        "jamba",
+        "phi3",
+        "starcoder2",
+    }
+)
 
 
 def apply(model_type: str, module: ModuleType) -> None:
