@@ -33,8 +33,8 @@ _KINDS: dict[str, FaultKind] = {
 @dataclass(kw_only=True)
 class Wanted:
     """What a request wants of its answer. `shown` says which control tokens are text to its parser or stop
-    strings; `grammar_follows`: a format is to be kept as soon as thinking ends; `may_circle`: neither chance nor a
-    limit will end an answer that goes round in a circle."""
+    strings; `has_format`: the answer keeps one (once thinking has ended), so that it is complete only where the
+    format ends; `may_circle`: neither chance nor a limit will end an answer that goes round in a circle."""
 
     id: int
     prompt_ids: list[int]
@@ -44,7 +44,7 @@ class Wanted:
     context: bool = False
     shown: Callable[[str], bool] = lambda text: False
     end_tokens: frozenset[int] = frozenset()
-    grammar_follows: bool = False
+    has_format: bool = False
     may_circle: bool = False
 
 
@@ -61,7 +61,7 @@ class Answer:
         self._wanted, self._tokenizer, self._new_parser = wanted, tokenizer, new_parser
         self._parser = new_parser() if new_parser else None
         is_thinking = self._parser is not None and self._parser.is_thinking
-        self._grammar_follows = wanted.grammar_follows and is_thinking
+        self._grammar_follows = wanted.has_format and is_thinking
         shown = {token for token, text in tokenizer.hidden.items() if wanted.shown(text)}
         self._hidden = (tokenizer.hidden.keys() - shown) | wanted.end_tokens
         self._utf8, self._stop = Detokenizer(), StopMatcher(wanted.stops)
@@ -132,8 +132,10 @@ class Answer:
             self._logprobs.add(event, self._decoded, self._decoded + len(text))
         self._decoded += len(text)
         out = self._release(self._stop.add(text)) if is_text else []
-        if self._stop.is_stopped or self._is_endless(text):
+        if self._stop.is_stopped:
             return [*out, *self._end("stop")]
+        if self._is_endless(text):
+            return [*out, *self._end("length" if self._wanted.has_format else "stop")]
         return out if event.finish is None else [*out, *self._end(event.finish.value)]
 
     def _is_endless(self, text: str) -> bool:

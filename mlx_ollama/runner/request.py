@@ -232,7 +232,7 @@ def _wanted(
         context=isinstance(message, Generate) and not message.raw,
         shown=_shown(prompt.speech, stops),
         end_tokens=model.end_tokens,
-        grammar_follows=grammar is not None,
+        has_format=grammar is not None,
         may_circle=message.options.temperature <= 0 and message.options.num_predict <= 0,
     )
 

@@ -113,6 +113,11 @@ def test_thirty_one_identical_chunks_after_the_first_end_the_answer() -> None:
     assert last(out).reason == "stop"
 
 
+def test_an_endless_answer_in_a_format_is_not_called_complete() -> None:
+    out = play(answer(has_format=True), ids("a") * 50, None)
+    assert last(out).reason == "length"
+
+
 def test_log_probabilities_leave_with_their_text() -> None:
     out = play(answer(logprobs=True, stops=["hi hi hi"]), [*ids("hi hi"), END], FinishReason.STOP)
     deltas = [message for message in out if isinstance(message, Delta)]
@@ -198,13 +203,13 @@ def thinker(prompt: str = "") -> OutputParser:
 
 
 def test_a_grammar_waits_only_where_an_answer_may_think() -> None:
-    assert answer(thinker, grammar_follows=True).is_constrained_later
-    assert not answer(pick_parser, grammar_follows=True).is_constrained_later
-    assert not answer(None, grammar_follows=True).is_constrained_later
+    assert answer(thinker, has_format=True).is_constrained_later
+    assert not answer(pick_parser, has_format=True).is_constrained_later
+    assert not answer(None, has_format=True).is_constrained_later
 
 
 def test_content_after_thinking_is_taken_back_and_the_sequence_restarted() -> None:
-    target = answer(thinker, grammar_follows=True)
+    target = answer(thinker, has_format=True)
     out = play(target, ids("<think>hm</think>\n\nhi"), None)
     assert (thinking(out), content(out)) == ("hm", "")
     assert target.restart
@@ -216,14 +221,14 @@ def test_content_after_thinking_is_taken_back_and_the_sequence_restarted() -> No
 
 
 def test_an_answer_that_does_not_think_starts_anew_under_the_grammar() -> None:
-    target = answer(thinker, grammar_follows=True, logprobs=True)
+    target = answer(thinker, has_format=True, logprobs=True)
     assert play(target, ids("hi")[:1], None) == []
     assert target.restart
     assert target.ids == []
 
 
 def test_an_answer_that_ends_while_thinking_is_not_restarted() -> None:
-    target = answer(thinker, grammar_follows=True)
+    target = answer(thinker, has_format=True)
     out = play(target, [*ids("<think>hm"), END], FinishReason.STOP)
     assert thinking(out) == "hm"
     assert last(out).reason == "stop"
@@ -232,7 +237,7 @@ def test_an_answer_that_ends_while_thinking_is_not_restarted() -> None:
 
 @pytest.mark.parametrize("text", ["<thx", "  <b>"])
 def test_what_only_looked_like_thinking_is_taken_back_whole(text: str) -> None:
-    target = answer(thinker, grammar_follows=True)
+    target = answer(thinker, has_format=True)
     play(target, ids(text), None)
     assert target.restart
     assert TOKENIZER.decode(target.ids).strip() == ""
