@@ -13,7 +13,7 @@ from converters.gguf.metadata_files import small_files
 from converters.plan import PROCESSOR, plan
 from converters.quantize import affine, floating
 from converters.quantize.recipes import CASTS, RECIPES, canonical, decide
-from converters.safetensors import checkpoint as sources
+from converters.safetensors import bounds, checkpoint as sources
 from converters.safetensors.arrays import FLOATS, Array, as_stored
 from converters.safetensors.checkpoint import Checkpoint
 from converters.stream import stream
@@ -54,6 +54,8 @@ def _import_checkpoint(source: Checkpoint, out: Path, wanted: str, report: Progr
     if wanted and not is_float and prequantized.method(source) != "fp8":
         raise Unsupported(ALREADY)
     config, steps = checkpoints.arrange(source.config, prequantized.steps(source))
+    text = config.get("text_config")
+    bounds.check_numbers(text if isinstance(text, dict) else config)
     for key in ("quantization", "quantization_config"):
         config.pop(key, None)
     _require_room(out, sum(step.size for step in steps.values()))

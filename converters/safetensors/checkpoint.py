@@ -1,6 +1,7 @@
 """A Hugging Face checkpoint: its JSON files and the tensors of all its shards, read without running or following anything."""
 
 import json
+import math
 import os
 import re
 import stat
@@ -72,7 +73,7 @@ def read(files: Mapping[str, Path]) -> Checkpoint:
     config = _object("config.json", small.pop("config.json", b""))
     for name, content in small.items():
         if name.endswith("config.json"):
-            _refuse_code(_json(name, content))
+            _refuse_code((_object if name == "tokenizer_config.json" else _json)(name, content))
     if config.get("model_type") not in OWN_CLASSES:
         _refuse_code(config)
     return Checkpoint(config=config, files=small, tensors=tensors, metadata=metadata)
@@ -152,9 +153,16 @@ def _content(name: str, path: Path) -> bytes:
 
 def _json(name: str, content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return json.loads(content, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError):
         raise SourceError(f"{name} is not valid JSON") from None
+
+
+def _finite(text: str) -> float:
+    """NaN and infinities are Python's, not JSON's: other readers refuse the file."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
 
 
 def _object(name: str, content: bytes) -> dict[str, Any]:

@@ -4,37 +4,17 @@ mlx-lm builds whatever it is told: a billion layers, a group size of zero (which
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any
+
+from converters.errors import SourceError
+from converters.safetensors import bounds
 
 MAX_BYTES = 16 << 20
 GROUP_SIZES = (16, 32, 64, 128)
 BITS = (2, 3, 4, 5, 6, 8)
 MODES = ("affine", "mxfp4", "mxfp8", "nvfp4")
 
-INTEGERS = {
-    "num_hidden_layers": (1, 1024),
-    "hidden_size": (1, 131_072),
-    "intermediate_size": (1, 1 << 21),
-    "moe_intermediate_size": (1, 1 << 21),
-    "num_attention_heads": (1, 4096),
-    "num_key_value_heads": (1, 4096),
-    "head_dim": (1, 8192),
-    "vocab_size": (1, 4 << 20),
-    "max_position_embeddings": (1, 1 << 31),
-    "original_max_position_embeddings": (1, 1 << 31),
-    "sliding_window": (1, 1 << 31),
-    "sliding_window_pattern": (1, 1024),
-    "num_experts": (1, 4096),
-    "num_local_experts": (1, 4096),
-    "num_experts_per_tok": (1, 4096),
-    "decoder_sparse_step": (1, 1024),
-    "depth": (1, 1024),
-    "num_heads": (1, 4096),
-    "patch_size": (1, 1024),
-}
-FLOATS = ("rms_norm_eps", "rope_theta", "rope_local_base_freq", "query_pre_attn_scalar")
 REQUIRED = ("num_hidden_layers", "hidden_size", "num_attention_heads", "vocab_size")
 CUSTOM_CODE = ("model_file", "auto_map", "custom_pipelines")
 
@@ -95,25 +75,10 @@ def _text_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def check_numbers(config: dict[str, Any]) -> None:
     """Of any part of a config: the text model's, or a tower's."""
-    for name, (low, high) in INTEGERS.items():
-        value = config.get(name)
-        if value is None or _is_pattern(name, value):
-            continue
-        if type(value) is not int or not low <= value <= high:
-            raise InvalidConfig(f"config.json: {name} must be between {low} and {high}")
-    for name in FLOATS:
-        value = config.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InvalidConfig(f"config.json: {name} must be a number")
-        if not 0 < value < math.inf:
-            raise InvalidConfig(f"config.json: {name} must be positive")
-
-
-def _is_pattern(name: str, value: Any) -> bool:
-    """EXAONE 4 spells the kinds of layers: `LLLG`."""
-    return name == "sliding_window_pattern" and isinstance(value, str) and not value.strip("LG")
+    try:
+        bounds.check_numbers(config)
+    except SourceError as error:
+        raise InvalidConfig(str(error)) from None
 
 
 def _check_layer_types(config: dict[str, Any]) -> None:

@@ -89,6 +89,18 @@ def test_a_config_that_is_no_object(tmp_path: Path, config: str) -> None:
         read(write(tmp_path, config))
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e400"])
+def test_a_number_that_json_lacks_is_refused(tmp_path: Path, number: str) -> None:
+    config = '{"model_type": "llama", "rope_theta": ' + number + "}"
+    with pytest.raises(SourceError, match=r"config\.json is not valid JSON"):
+        read(write(tmp_path, config))
+
+
+def test_settings_of_a_tokenizer_are_an_object(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"tokenizer_config\.json is not an object"):
+        read(write(tmp_path, tokenizer_config__json=[]))
+
+
 def shard(folder: Path, header: Any, data: bytes = b"") -> Path:
     raw = header if isinstance(header, bytes) else json.dumps(header).encode()
     path = folder / "x.safetensors"

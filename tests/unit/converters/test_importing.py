@@ -107,6 +107,27 @@ def test_an_architecture_without_a_fixture_is_refused(shared: Path, tmp_path: Pa
         import_model({**files, "config.json": tmp_path / "config.json"}, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_hidden_layers", 10**9),
+        ("num_attention_heads", 0),
+        ("hidden_size", "64"),
+        ("rope_theta", -1),
+        ("max_position_embeddings", 2**62),
+    ],
+)
+def test_a_config_of_numbers_that_no_model_has_is_refused_by_its_field(
+    shared: Path, tmp_path: Path, field: str, value: Any
+) -> None:
+    files = source(shared / "zoo" / "llama")
+    config = json.loads(files["config.json"].read_text()) | {field: value}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SourceError, match=rf"config\.json: {field} must be "):
+        import_model({**files, "config.json": tmp_path / "config.json"}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_template_of_its_own_goes_into_the_tokenizers_settings(
     shared: Path, tmp_path: Path
 ) -> None:
