@@ -15,6 +15,7 @@ Steps = dict[str, Step]
 Arrange = Callable[[dict[str, Any], Steps], tuple[dict[str, Any], Steps]]
 
 FAMILIES: Mapping[str, str] = {
+    "afmoe": "dots1",
     "apertus": "apertus",
     "bert": "plain",
     "cohere": "plain",
@@ -25,6 +26,7 @@ FAMILIES: Mapping[str, str] = {
     "ernie4_5": "plain",
     "ernie4_5_moe": "experts",
     "exaone4": "exaone4",
+    "exaone_moe": "exaone_moe",
     "falcon_h1": "falcon_h1",
     "gemma": "plain",
     "gemma2": "plain",
@@ -36,8 +38,10 @@ FAMILIES: Mapping[str, str] = {
     "glm4_moe": "glm4_moe",
     "glm4_moe_lite": "deepseek_v3",
     "gpt2": "gpt2",
+    "gpt_bigcode": "gpt_bigcode",
     "gpt_neox": "gpt_neox",
     "gpt_oss": "gpt_oss",
+    "gptj": "gptj",
     "granite": "plain",
     "granitemoe": "granitemoe",
     "granitemoehybrid": "granitemoehybrid",
@@ -78,6 +82,7 @@ FAMILIES: Mapping[str, str] = {
     "seed_oss": "plain",
     "smollm3": "plain",
     "smolvlm": "plain",
+    "solar_open": "solar_open",
     "stablelm": "plain",
     "starcoder2": "plain",
     "xlm-roberta": "plain",

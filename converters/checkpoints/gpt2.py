@@ -5,17 +5,11 @@ from typing import Any
 
 from converters.checkpoints import Steps
 from converters.checkpoints.names import renamed, transposed
+from converters.checkpoints.settings import named_as_others
 from converters.errors import Unsupported
 
 _TURNED = re.compile(r".*\.(c_attn|c_proj|c_fc)\.weight")
 _MASKS = re.compile(r".*\.attn\.(bias|masked_bias)")
-_NAMES = {
-    "hidden_size": "n_embd",
-    "num_attention_heads": "n_head",
-    "num_hidden_layers": "n_layer",
-    "max_position_embeddings": "n_positions",
-    "n_ctx": "n_positions",
-}
 _PLAIN = {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False}
 
 
@@ -27,5 +21,4 @@ def arrange(config: dict[str, Any], steps: Steps) -> tuple[dict[str, Any], Steps
     named = renamed(kept, lambda name: f"model.{name.removeprefix('transformer.')}")
     named.pop("model.lm_head.weight", None)  # the embeddings again
     made = {n: transposed(step) if _TURNED.fullmatch(n) else step for n, step in named.items()}
-    own = {key: config[name] for key, name in _NAMES.items() if name in config}
-    return own | config, made
+    return named_as_others(config), made

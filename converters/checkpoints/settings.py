@@ -8,6 +8,13 @@ from converters.errors import Unsupported
 UNLIMITED = 1e30
 """An upper bound that is none; JSON has no infinity."""
 _WRITTEN = {"Infinity": UNLIMITED, "-Infinity": -UNLIMITED}
+_OLD_NAMES = {
+    "hidden_size": "n_embd",
+    "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+    "max_position_embeddings": "n_positions",
+    "n_ctx": "n_positions",
+}
 
 Config = dict[str, Any]
 
@@ -23,6 +30,11 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and math.isinf(value):
         return math.copysign(UNLIMITED, value)
     return value
+
+
+def named_as_others(config: Config) -> Config:
+    """The settings of GPT-2's time under today's names as well."""
+    return {key: config[name] for key, name in _OLD_NAMES.items() if name in config} | config
 
 
 def rotary(config: Config) -> Config:

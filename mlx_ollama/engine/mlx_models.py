@@ -17,6 +17,7 @@ from mlx_ollama.engine import mends, rows
 
 # `model_type` of config.json to the module of mlx_lm.models. An architecture comes in with its fixture.
 SUPPORTED = {
+    "afmoe": "afmoe",
     "apertus": "apertus",
     "cohere": "cohere",
     "cohere2": "cohere2",
@@ -26,6 +27,7 @@ SUPPORTED = {
     "ernie4_5": "ernie4_5",
     "ernie4_5_moe": "ernie4_5_moe",
     "exaone4": "exaone4",
+    "exaone_moe": "exaone_moe",
     "falcon_h1": "falcon_h1",
     "gemma": "gemma",
     "gemma2": "gemma2",
@@ -37,8 +39,10 @@ SUPPORTED = {
     "glm4_moe": "glm4_moe",
     "glm4_moe_lite": "glm4_moe_lite",
     "gpt2": "gpt2",
+    "gpt_bigcode": "gpt_bigcode",
     "gpt_neox": "gpt_neox",
     "gpt_oss": "gpt_oss",
+    "gptj": "gptj",
     "granite": "granite",
     "granitemoe": "granitemoe",
     "granitemoehybrid": "granitemoehybrid",
@@ -75,6 +79,7 @@ SUPPORTED = {
     "qwen3_vl_text": "qwen3",
     "seed_oss": "seed_oss",
     "smollm3": "smollm3",
+    "solar_open": "solar_open",
     "stablelm": "stablelm",
     "starcoder2": "starcoder2",
 }

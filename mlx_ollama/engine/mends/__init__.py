@@ -14,6 +14,7 @@ MENDED = frozenset(
         "gemma2",
         "gemma3_text",
         "glm",
+        "gpt_bigcode",
         "gpt_neox",
         "gpt_oss",
         "jamba",

@@ -121,4 +121,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gemma4_text": {"model_type": "gemma4_text", **BASE, "head_dim": 16, "global_head_dim": 32, "layer_types": SLIDING, "sliding_window": 8, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 96, "num_kv_shared_layers": 0},
     "nemotron_h": {"model_type": "nemotron_h", **BASE, "head_dim": 16, "layers_block_type": ["mamba", "attention", "moe"], "mamba_num_heads": 8, "mamba_head_dim": 16, "ssm_state_size": 16, "n_groups": 2, "chunk_size": 16, "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "moe_shared_expert_intermediate_size": 32},
     "jamba": {"model_type": "jamba", **BASE, "num_experts": 4, "num_experts_per_tok": 2, "attn_layer_period": 3, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1, "mamba_d_state": 16, "mamba_dt_rank": 8, "use_mamba_kernels": False},
+    # others
+    "afmoe": {"model_type": "afmoe", **MOE, "head_dim": 16, "num_experts": 4, "num_shared_experts": 1, "num_dense_layers": 1, "sliding_window": 8, "layer_types": SLIDING, "rope_parameters": ROPE, "n_group": 1, "topk_group": 1, "mup_enabled": True},
+    "exaone_moe": {"model_type": "exaone_moe", **MOE, "head_dim": 16, "num_experts": 4, "num_shared_experts": 1, "first_k_dense_replace": 1, "sliding_window": 8, "sliding_window_pattern": "LLG", "layer_types": SLIDING, "n_group": 1, "topk_group": 1, "rope_parameters": ROPE},
+    "gpt_bigcode": {"model_type": "gpt_bigcode", "vocab_size": 96, "n_positions": 128, "n_embd": 64, "n_layer": 3, "n_head": 4, "n_inner": 128, "bos_token_id": 1, "eos_token_id": 2},
+    "gptj": {"model_type": "gptj", "vocab_size": 96, "n_positions": 128, "n_embd": 64, "n_layer": 3, "n_head": 4, "rotary_dim": 8, "bos_token_id": 1, "eos_token_id": 2},
+    "solar_open": {"model_type": "solar_open", **MOE, **EXPERTS_OF_DEEPSEEK, "head_dim": 16, "n_group": 1, "topk_group": 1, "rope_parameters": ROPE},
 }  # fmt: skip

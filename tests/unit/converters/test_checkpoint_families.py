@@ -101,6 +101,33 @@ def test_a_checkpoint_of_transformers_4_answers_the_same(name: str, tmp_path: Pa
     require_same(imported(tmp_path / "a", config, weights_of(fixture)), fixture)
 
 
+@pytest.mark.parametrize("name", ["deepseek_v3", "ernie4_5_moe", "jamba", "olmoe", "qwen2_moe"])
+def test_experts_in_one_stack_answer_as_one_by_one(name: str, tmp_path: Path) -> None:
+    fixture = read(name)
+    weights = fused(weights_of(fixture))
+    assert any(name.endswith(".experts.gate_up_proj") for name in weights)
+    require_same(imported(tmp_path / "a", fixture["config"], weights), fixture)
+
+
+def fused(weights: Weights) -> Weights:
+    """Experts as transformers 5 holds them in memory, and saves them when told to."""
+    found: Weights = {}
+    for name, array in weights.items():
+        stem, expert, rest = name.partition(".experts.0.")
+        if expert and rest == "gate_proj.weight":
+            gate, up = (_stack(weights, stem, leaf) for leaf in ("gate_proj", "up_proj"))
+            found[f"{stem}.experts.gate_up_proj"] = np.concatenate([gate, up], axis=1)
+            found[f"{stem}.experts.down_proj"] = _stack(weights, stem, "down_proj")
+        elif ".experts." not in name:
+            found[name] = array
+    return found
+
+
+def _stack(weights: Weights, stem: str, leaf: str) -> np.ndarray[Any, Any]:
+    count = sum(n.startswith(f"{stem}.experts.") and n.endswith(f".{leaf}.weight") for n in weights)
+    return np.stack([weights[f"{stem}.experts.{i}.{leaf}.weight"] for i in range(count)])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_quantised_checkpoint_stays_near_its_source(name: str, tmp_path: Path) -> None:
     fixture = read(name)
