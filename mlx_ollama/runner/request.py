@@ -12,7 +12,7 @@ from mlx_ollama.engine.sequence import Grammar, Request
 from mlx_ollama.errors import InvalidRequest
 from mlx_ollama.ipc.messages import Chat, Generate, Rendered
 from mlx_ollama.parsers.parser import OutputParser
-from mlx_ollama.prompt.conversation import Conversation
+from mlx_ollama.prompt.conversation import Conversation, TemplateError
 from mlx_ollama.runner.answer import Answer, Wanted
 from mlx_ollama.runner.images import Picture, prefix_key
 from mlx_ollama.runner.model import MIN_CONTEXT, Model
@@ -130,13 +130,12 @@ def _conversation_prompt(
     tools = message.tools if isinstance(message, Chat) else []
     prompter = model.prompter.of(message.prompting)
     speech = prompter.speech(template, tools=tools, think=message.think)
+    limit = window(message, model)
     if message.truncate and not template:
-        limit = window(message, model)
         count = partial(_count, speech, model, look, limit)
         messages = fitting_messages(messages, count, limit)
-    text = speech.render_messages(messages)
     return _Prompt(
-        text=text,
+        text=_rendered(speech, messages, limit),
         images=[image for part in messages for image in part.images],
         speech=speech,
         last_message=messages[-1] if messages else None,
@@ -148,11 +147,25 @@ def _count(speech: Speech, model: Model, look: Look, limit: int, messages: list[
 
     Images count what they become, where Ollama takes 768 for each: nothing is left out that has room.
     """
-    text = speech.render_messages(messages)
+    try:
+        text = _rendered(speech, messages, limit)
+    except InvalidRequest:
+        return limit + 1
     if len(text) > limit * CHARACTERS_A_TOKEN:
         return len(text)
     images = [image for part in messages for image in part.images]
     return len(model.tokenizer.encode_prompt(text)) + sum(look(i).prepared.tokens for i in images)
+
+
+def _rendered(speech: Speech, messages: list[Message], limit: int) -> str:
+    """The prompt. What no window of `limit` tokens holds may be more than a template may give:
+    that is the request's fault, not the template's."""
+    try:
+        return speech.render_messages(messages)
+    except TemplateError:
+        if sum(len(message.content) for message in messages) > limit * CHARACTERS_A_TOKEN:
+            raise InvalidRequest(TOO_LONG) from None
+        raise
 
 
 def _place_pictures(prompt: _Prompt, model: Model, look: Look) -> list[Picture]:

@@ -283,6 +283,35 @@ def test_whatever_goes_wrong_in_preparing_is_one_request_s_error(
     assert stage.read_until(1)[-1] == Fault(id=1, kind="failed", message=text)
 
 
+class Bounded:
+    """As a template whose result is limited."""
+
+    def render(self, conversation: Conversation) -> str:
+        text = "".join(message.content for message in conversation.messages)
+        if len(text) > 100_000:
+            raise TemplateError("template gives too many characters")
+        return text
+
+
+def test_a_history_that_no_template_may_print_loses_its_oldest_messages(stage: Stage) -> None:
+    with_renderer(stage, Bounded())
+    long = [Message(role="user", content="hi " * 20_000) for _ in range(9)]
+    stage.requests.begin(Chat(id=1, messages=[*long, Message(role="user", content="hi")]))
+    assert content(stage.read_until(1), 1) == ANSWER
+    assert stage.engine.requests[0].ids == stage.model.tokenizer.encode_prompt("hi")
+
+
+@pytest.mark.parametrize("truncate", [True, False])
+def test_a_message_that_no_template_may_print_is_the_request_s_fault(
+    stage: Stage, truncate: bool
+) -> None:
+    with_renderer(stage, Bounded())
+    stage.requests.begin(chat(1, "hi " * 50_000, truncate=truncate))
+    fault = stage.read_until(1)[-1]
+    assert isinstance(fault, Fault)
+    assert (fault.kind, fault.message[:20]) == ("invalid", "the prompt is longer")
+
+
 def test_a_request_s_own_bad_template_is_its_own_fault(stage: Stage) -> None:
     stage.requests.begin(Generate(id=1, prompt="hi", template="{{ if }}"))
     fault = stage.read_until(1)[-1]
