@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # a busy one is no failure
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("MLX_OLLAMA_SHARED", ROOT.parent / "shared"))
