@@ -94,6 +94,7 @@ def arrange(config: dict[str, Any], steps: Steps) -> tuple[dict[str, Any], Steps
     model_type = str(config.get("model_type", ""))
     if model_type not in FAMILIES:
         raise unsupported_architecture(model_type[:64])
+    limits = import_module("converters.checkpoints.limits")
     module = import_module(f"converters.checkpoints.{FAMILIES[model_type]}")
     chosen: Arrange = module.arrange
-    return chosen(config, steps)
+    return chosen(limits.checked(config), steps)

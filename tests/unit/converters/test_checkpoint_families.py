@@ -166,3 +166,32 @@ def test_layers_of_no_period_are_refused(name: str, tmp_path: Path) -> None:
     config = fixture["config"] | {"layer_types": [*kinds[:2], *kinds[1::-1]]}
     with pytest.raises(SourceError, match="with such layer_types is not supported yet"):
         imported(tmp_path / "a", config, weights_of(fixture))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("deepseek_v3", {"rope_interleave": False}),
+        ("falcon_h1", {"mamba_n_groups": 2}),
+        ("granitemoehybrid", {"mamba_n_groups": 2}),
+        ("helium", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}),
+        ("mamba2", {"n_groups": 2}),
+        ("olmoe", {"clip_qkv": 8.0}),
+        ("phimoe", {"rope_parameters": None, "rope_scaling": {"type": "longrope"}}),
+        ("jamba", {"expert_layer_period": 3}),
+        ("gpt2", {"scale_attn_by_inverse_layer_idx": True}),
+    ],
+)
+def test_a_setting_that_would_be_passed_over_is_refused(
+    name: str, setting: dict[str, Any], tmp_path: Path
+) -> None:
+    fixture = read(name)
+    config = fixture["config"] | setting
+    with pytest.raises(SourceError, match=rf'"{name}" with .* is not supported yet'):
+        imported(tmp_path / "a", config, weights_of(fixture))
+
+
+def test_a_window_that_a_class_does_not_know_ends_the_context(tmp_path: Path) -> None:
+    fixture = read("starcoder2")
+    config = fixture["config"] | {"sliding_window": 32}
+    assert imported(tmp_path / "a", config, weights_of(fixture)).context_length == 32
