@@ -9,7 +9,7 @@ from converters.checkpoints import Steps
 from converters.checkpoints.names import as_convolution
 from converters.checkpoints.settings import finite
 from converters.checkpoints.stacks import part
-from converters.errors import InvalidSource
+from converters.errors import InvalidSource, Unsupported
 from converters.safetensors.arrays import Array
 from converters.weights import Step
 
@@ -29,6 +29,8 @@ _SEVERAL = {"mlp_multipliers": 2, "ssm_multipliers": 5}
 
 def arrange(config: dict[str, Any], steps: Steps) -> tuple[dict[str, Any], Steps]:
     config = finite(config)
+    if config.get("mamba_rms_norm") and config.get("mamba_n_groups", 1) != 1:
+        raise Unsupported('architecture "falcon_h1" with norms of groups is not supported yet')
     factors = _factors(config)
     made = {name: _folded(step, factors) for name, step in steps.items()}
     ones = dict.fromkeys(_SINGLE, 1.0) | {key: [1.0] * n for key, n in _SEVERAL.items()}

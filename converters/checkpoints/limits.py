@@ -16,10 +16,10 @@ UNSCALED = frozenset({
 WINDOWLESS = frozenset({"dots1", "phimoe", "qwen2_moe", "starcoder2"})
 KNOWN: dict[str, dict[str, tuple[Any, ...]]] = {
     "deepseek_v3": {"rope_interleave": (True, None)},
-    "falcon_h1": {"mamba_n_groups": (1, None)},
     "glm4_moe_lite": {"rope_interleave": (True, None)},
     "granitemoehybrid": {"mamba_n_groups": (1, None)},
     "mamba2": {"n_groups": (1, None)},
+    "ministral3": {"sliding_window": (None,)},
     "olmoe": {"clip_qkv": (None,)},
 }
 """The values of a family's settings that its class computes."""

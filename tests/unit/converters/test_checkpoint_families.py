@@ -172,7 +172,7 @@ def test_layers_of_no_period_are_refused(name: str, tmp_path: Path) -> None:
     ("name", "setting"),
     [
         ("deepseek_v3", {"rope_interleave": False}),
-        ("falcon_h1", {"mamba_n_groups": 2}),
+        ("falcon_h1", {"mamba_n_groups": 2, "mamba_rms_norm": True}),
         ("granitemoehybrid", {"mamba_n_groups": 2}),
         ("helium", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0}}),
         ("mamba2", {"n_groups": 2}),
