@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from converters.architectures import SUPPORTED
+from converters.checkpoints import FAMILIES
 from converters.quantize.recipes import ALIASES, CASTS, RECIPES
 from mlx_ollama import config
 from mlx_ollama.api.options import Options
@@ -79,3 +81,9 @@ def _create(url: str, name: str, file: Path) -> None:
     httpx.post(f"{url}/api/blobs/{digest}", content=content, timeout=60).raise_for_status()
     body = {"model": name, "files": {"model.gguf": digest}}
     httpx.post(f"{url}/api/create", json=body, timeout=60).raise_for_status()
+
+
+def test_every_architecture_is_listed() -> None:
+    _, gguf, safetensors = section("Models").strip().split("\n\n")
+    assert names(gguf) - {"general.architecture"} == set(SUPPORTED)
+    assert names(safetensors) - {"model_type"} == set(FAMILIES)
