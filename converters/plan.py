@@ -17,6 +17,7 @@ from converters.architectures.family import (
     Source,
     Values,
 )
+from converters.checkpoints import limits
 from converters.errors import Unsupported
 from converters.gguf.blocks.format import Quantization
 from converters.gguf.blocks.formats import FLOATS, FORMATS
@@ -122,7 +123,7 @@ def _text_plan(inventory: Inventory, compact: bool) -> Plan:
     family = load_family(inventory.architecture)
     source = Source(inventory)
     _check_layers(source)
-    config = family.configure(source)
+    config = limits.checked(family.configure(source))
     outputs = _outputs(source, family, config, compact)
     return Plan(inventory=inventory, config=config | quantization_config(outputs), outputs=outputs)
 
