@@ -15,6 +15,7 @@ from converters.dtypes import Dtype, Progress, is_compact, stored_dtype
 from converters.errors import NoRoom, SourceError
 from converters.gguf.metadata_files import small_files
 from converters.plan import PROCESSOR, Plan, array_specs, plan
+from converters.processes import is_alive
 from converters.sinks import write_shards
 from converters.stream import stream
 
@@ -129,18 +130,8 @@ def _folder_in_the_making(out: Path) -> Generator[Path]:
 def _remove_abandoned(out: Path) -> None:
     for folder in out.parent.glob(f".{out.name}.partial-*"):
         pid = folder.name.rpartition("-")[2]
-        if not (pid.isdigit() and _is_alive(int(pid))):
+        if not (pid.isdigit() and is_alive(int(pid))):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 
 import converters
 from converters.dtypes import stored_dtype
+from converters.processes import is_alive
 from mlx_ollama.errors import InvalidRequest, LoadFailed
 from mlx_ollama.ipc import child
 from mlx_ollama.ipc.messages import Load, Progress
@@ -238,18 +239,8 @@ def _sweep(directory: Path) -> None:
     """What killed converters and removals left behind."""
     for path in directory.glob(".*"):
         pid = path.name.rpartition("-")[2]
-        if path.suffix == ".removed" or (pid.isdigit() and not _is_alive(int(pid))):
+        if path.suffix == ".removed" or (pid.isdigit() and not is_alive(int(pid))):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 async def _run_converter(source: Source, out: Path, report: Callable[[Progress], None]) -> None:

@@ -40,7 +40,7 @@ def read_tensors(path: Path) -> tuple[list[Tensor], dict[str, str]]:
     if len(header) > MAX_TENSORS:
         invalid("too many tensors")
     tensors = [_tensor(name, entry, path, 8 + length) for name, entry in header.items()]
-    tensors.sort(key=lambda tensor: tensor.offset)
+    tensors.sort(key=lambda tensor: (tensor.offset, tensor.size))  # empty ones first
     _check_layout(tensors, 8 + length, size)
     return tensors, metadata if isinstance(metadata, dict) else {}
 

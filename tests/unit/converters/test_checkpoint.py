@@ -153,3 +153,11 @@ def test_every_truncation_of_a_good_file_is_refused(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         with pytest.raises(SourceError):
             read_tensors(path)
+
+
+def test_an_empty_tensor_may_be_named_after_the_one_that_begins_where_it_lies(
+    tmp_path: Path,
+) -> None:
+    header = {"a": entry([1], [0, 4]), "b": entry([0], [0, 0])}
+    tensors, _ = read_tensors(shard(tmp_path, header, bytes(4)))
+    assert [tensor.name for tensor in tensors] == ["b", "a"]
