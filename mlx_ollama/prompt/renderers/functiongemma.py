@@ -1,13 +1,11 @@
 """FunctionGemma: Gemma's turns with declarations, calls and responses of functions."""
 
-from typing import Any
-
 from mlx_ollama.api.messages import Message, Tool, ToolCall, ToolParameters, ToolProperty
 from mlx_ollama.prompt.conversation import Conversation
-from mlx_ollama.prompt.go_template.formatting import format_value
 from mlx_ollama.prompt.renderers.history import split_system, trim
-from mlx_ollama.prompt.renderers.values import sorted_arguments, whole_number
+from mlx_ollama.prompt.renderers.values import braced, sorted_arguments
 
+QUOTE, NULL = "<escape>", "<nil>"
 _SYSTEM = "You can do function calling with the following functions:"
 
 
@@ -70,7 +68,7 @@ class _Walk:
         start = "" if self.after == "call" else "<start_function_response>"
         self.after = "response"
         name = _called_name(self._messages, at)
-        return f"{start}response:{name}{{{value_text(message.content)}}}<end_function_response>"
+        return f"{start}response:{name}{{{braced(message.content, QUOTE, NULL)}}}<end_function_response>"
 
 
 def _called_name(messages: list[Message], at: int) -> str:
@@ -114,21 +112,7 @@ def _property(name: str, schema: ToolProperty) -> str:
 
 
 def _call(call: ToolCall) -> str:
-    entries = ",".join(f"{name}:{value_text(value)}" for name, value in sorted_arguments(call))
+    entries = ",".join(
+        f"{name}:{braced(value, QUOTE, NULL)}" for name, value in sorted_arguments(call)
+    )
     return f"<start_function_call>call:{call.function.name}{{{entries}}}<end_function_call>"
-
-
-def value_text(value: Any) -> str:
-    """An argument; keys of objects are bare and sorted."""
-    match value:
-        case str():
-            return f"<escape>{value}<escape>"
-        case dict():
-            keys = sorted(value, key=str.encode)
-            return "{" + ",".join(f"{key}:{value_text(value[key])}" for key in keys) + "}"
-        case list():
-            return "[" + ",".join(map(value_text, value)) + "]"
-        case float():
-            return whole_number(value)
-        case _:
-            return format_value(value)

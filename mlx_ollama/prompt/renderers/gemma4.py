@@ -1,15 +1,13 @@
 """Gemma 4: turns and channels in tags; results of tools are part of the model's turn. Thinks when asked to."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from mlx_ollama.api.messages import Message, ToolCall
 from mlx_ollama.prompt.conversation import Conversation
-from mlx_ollama.prompt.go_template.formatting import format_value
 from mlx_ollama.prompt.renderers.gemma4_schema import QUOTE, declaration
 from mlx_ollama.prompt.renderers.history import is_on, last_index, split_system, trim
 from mlx_ollama.prompt.renderers.images import ImageMarks
-from mlx_ollama.prompt.renderers.values import sorted_arguments, whole_number
+from mlx_ollama.prompt.renderers.values import braced, sorted_arguments
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class _Walk:
             if message.role != "tool":
                 break
             name = _result_name(message, calls)
-            value = value_text(self._marks.text(message))
+            value = braced(self._marks.text(message), QUOTE, "null")
             text += f"<|tool_response>response:{name}{{value:{value}}}<tool_response|>"
         return text
 
@@ -129,23 +127,7 @@ def _result_name(message: Message, calls: list[ToolCall]) -> str:
 
 
 def _call(call: ToolCall) -> str:
-    entries = ",".join(f"{name}:{value_text(value)}" for name, value in sorted_arguments(call))
+    entries = ",".join(
+        f"{name}:{braced(value, QUOTE, 'null')}" for name, value in sorted_arguments(call)
+    )
     return f"<|tool_call>call:{call.function.name}{{{entries}}}<tool_call|>"
-
-
-def value_text(value: Any) -> str:
-    """An argument; keys of objects are bare and sorted."""
-    match value:
-        case None:
-            return "null"
-        case str():
-            return f"{QUOTE}{value}{QUOTE}"
-        case dict():
-            keys = sorted(value, key=str.encode)
-            return "{" + ",".join(f"{key}:{value_text(value[key])}" for key in keys) + "}"
-        case list():
-            return "[" + ",".join(map(value_text, value)) + "]"
-        case float():
-            return whole_number(value)
-        case _:
-            return format_value(value)

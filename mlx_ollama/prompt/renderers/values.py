@@ -32,3 +32,21 @@ def whole_number(value: float) -> str:
     """A number without a fraction in full, others as Go prints them."""
     is_whole = value == value // 1 and abs(value) < 1 << 63
     return str(int(value)) if is_whole else format_value(value)
+
+
+def braced(value: Any, quote: str, null: str) -> str:
+    """Google's way: strings between `quote`s, keys of objects bare and sorted."""
+    match value:
+        case None:
+            return null
+        case str():
+            return f"{quote}{value}{quote}"
+        case dict():
+            keys = sorted(value, key=str.encode)
+            return "{" + ",".join(f"{key}:{braced(value[key], quote, null)}" for key in keys) + "}"
+        case list():
+            return "[" + ",".join(braced(item, quote, null) for item in value) + "]"
+        case float():
+            return whole_number(value)
+        case _:
+            return format_value(value)
